@@ -1,0 +1,48 @@
+"""Random brickwork and QAOA on 24 qubits against Aer's state vector, one thread each.
+
+By default qcommons never leaves double precision; `fast` asks for qsim's single precision by name.
+"""
+
+from __future__ import annotations
+
+from bench import circuits, sides
+from bench.harness import Claim
+
+CLAIMS = [
+    Claim("brickwork-24, depth 20, against Aer statevector", "brickwork_ours", "brickwork_aer", "ratio", 0.95, 3),
+    Claim("QAOA-24, p = 2, against Aer statevector", "qaoa_ours", "qaoa_aer", "ratio", 0.95, 3),
+    Claim("brickwork-24, depth 20, fast, against Aer statevector", "brickwork_fast", "brickwork_aer", "ratio", 8, 3),
+    Claim("QAOA-24, p = 2, fast, against Aer statevector", "qaoa_fast", "qaoa_aer", "ratio", 8, 3),
+]
+
+
+def _brickwork(small: bool) -> str:
+    return circuits.brickwork(12 if small else 24, 20, seed=1)
+
+
+def _qaoa(small: bool) -> str:
+    return circuits.qaoa(12 if small else 24, 2, seed=1)
+
+
+def brickwork_ours(small: bool) -> sides.Thunk:
+    return sides.ours(_brickwork(small))
+
+
+def brickwork_fast(small: bool) -> sides.Thunk:
+    return sides.ours(_brickwork(small), engine="qsim")
+
+
+def brickwork_aer(small: bool) -> sides.Thunk:
+    return sides.aer(_brickwork(small), "statevector")
+
+
+def qaoa_ours(small: bool) -> sides.Thunk:
+    return sides.ours(_qaoa(small))
+
+
+def qaoa_fast(small: bool) -> sides.Thunk:
+    return sides.ours(_qaoa(small), engine="qsim")
+
+
+def qaoa_aer(small: bool) -> sides.Thunk:
+    return sides.aer(_qaoa(small), "statevector")

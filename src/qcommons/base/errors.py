@@ -1,0 +1,68 @@
+"""Four errors, by who must act.
+
+`UsageError`   the caller: change the input and try again.
+`PeerError`    a remote peer sent something it must not have sent; feeds its reputation.
+`Unavailable`  nobody is at fault: later, elsewhere, or with more resources.
+`Corrupt`      our own data or code broke a rule; stop and look.
+
+Expected outcomes are records, not exceptions. A message says what, which value, the allowed
+range and what next; `where` and `limit` carry the same facts for programs.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Corrupt", "PeerError", "QCommonsError", "Unavailable", "UsageError"]
+
+
+class QCommonsError(Exception):
+    """Base of the four; never raised itself.
+
+    Args:
+        what: one sentence for a person: what, value, allowed range, what next.
+        where: the place (file, line and column, field, option), if there is one.
+        limit: the limit that was passed, as text with its unit, if there is one.
+    """
+
+    who = "qcommons"
+    exit_code = 5
+
+    def __init__(self, what: str, *, where: str | None = None, limit: str | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}" if self.where else self.what
+
+
+class UsageError(QCommonsError):
+    """The caller must change the input. Exit code 2."""
+
+    who = "caller"
+    exit_code = 2
+
+
+class PeerError(QCommonsError):
+    """A remote peer broke the protocol; `evidence` holds the offending bytes (cut to 1 KiB)."""
+
+    who = "peer"
+    exit_code = 5
+
+    def __init__(self, what: str, *, where: str | None = None, limit: str | None = None, evidence: bytes = b"") -> None:
+        super().__init__(what, where=where, limit=limit)
+        self.evidence = evidence[:1024]
+
+
+class Unavailable(QCommonsError):
+    """Later, elsewhere or with more resources. Exit code 4 (3 where numbers refuse it)."""
+
+    who = "resources"
+    exit_code = 4
+
+
+class Corrupt(QCommonsError):
+    """Our own state or code broke a rule: nothing is served from it. Exit code 5."""
+
+    who = "qcommons"
+    exit_code = 5

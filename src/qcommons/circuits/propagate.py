@@ -1,0 +1,192 @@
+"""Forward pass: qubits and bits whose value is known, swaps as relabelling. Exact.
+
+Flow: Program -> *propagate* -> cone -> components. Every qubit starts in |0>; while its value is
+known, gates on it are carried out here: a known control removes the gate or the control, a known
+target of a diagonal gate leaves a smaller gate, a known measurement is a constant bit, a branch on
+known bits is inlined. (The idea of quantum constant propagation: Chen & Stade, SAS 2023.) Global
+phase is not kept: for counts and expectations only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from qcommons.circuits.program import Branch, Condition, Op, Operation, Program
+from qcommons.circuits.structure import controlled_op, image_of, split_controls
+
+__all__ = ["Propagated", "propagate"]
+
+_SYMMETRIC = {"z", "s", "sdg", "t", "tdg", "p"}  # as targets: diagonal, trivial on |0>
+
+
+@dataclass(frozen=True, slots=True)
+class Propagated:
+    """The smaller program and what was settled on the way.
+
+    constants: classical bits whose final value is known; the program does not write them.
+    where: logical qubit -> qubit of the new program that holds it at the end.
+    """
+
+    program: Program
+    constants: dict[int, int]
+    where: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class _Walk:
+    """State of the pass. `known` is indexed by new (physical) qubit: 0, 1 or None.
+
+    A known 1 is a pending X: the new program's qubit is still |0> until it is emitted.
+    """
+
+    known: list[int | None]
+    where: list[int]
+    bits: dict[int, int]
+    sticky: frozenset[int]
+    out: list[Operation] = field(default_factory=list)
+
+    def wake(self, qubits: tuple[int, ...]) -> None:
+        for q in qubits:
+            if self.known[q] == 1:
+                self.out.append(Op("x", (q,)))
+            self.known[q] = None
+
+    def run(self, ops: tuple[Operation, ...]) -> None:
+        for op in ops:
+            if isinstance(op, Branch):
+                self.branch(op)
+            else:
+                self.step(op)
+
+    def step(self, op: Op) -> None:
+        gate = op.gate
+        if gate in ("barrier", "id", "gphase") and not op.controls:
+            return
+        qubits = tuple(self.where[q] for q in op.qubits)
+        if gate == "measure":
+            self.measure(qubits[0], op.clbits[0])
+        elif gate == "reset":
+            if self.known[qubits[0]] is None:
+                self.out.append(Op("reset", qubits))
+            self.known[qubits[0]] = 0
+        elif gate == "swap" and not op.controls:
+            a, b = op.qubits
+            self.where[a], self.where[b] = self.where[b], self.where[a]
+        elif all(self.known[q] is None for q in qubits):
+            self.out.append(op if qubits == op.qubits else Op(gate, qubits, op.params, (), op.controls))
+        else:
+            self.unitary(op, qubits)
+
+    def measure(self, qubit: int, clbit: int) -> None:
+        value = self.known[qubit]
+        if value is None or clbit in self.sticky:
+            self.wake((qubit,))
+            self.out.append(Op("measure", (qubit,), (), (clbit,)))
+            self.bits.pop(clbit, None)
+        else:
+            self.bits[clbit] = value
+
+    def unitary(self, op: Op, qubits: tuple[int, ...]) -> None:
+        base, controls = split_controls(op)
+        params = op.params
+        active = [q for q in qubits[:controls] if self.known[q] is None]
+        if any(self.known[q] == 0 for q in qubits[:controls]):
+            return
+        targets = qubits[controls:]
+        if base == "swap" and not active:
+            # all controls known 1: a plain swap of two physical qubits
+            self.swap_physical(*targets)
+            return
+        if base in _SYMMETRIC and self.known[targets[0]] is not None:
+            if self.known[targets[0]] == 0 or not active:
+                return  # phase on |0>, or a global phase
+            targets = (active.pop(),)
+        elif len(targets) == 1 and not active and self.known[targets[0]] is not None:
+            value = self.known[targets[0]]
+            image = image_of(base, params, 0 if value is None else value)
+            if image is not None:
+                self.known[targets[0]] = image
+                return
+        elif base == "rzz" and not controls:
+            values = [self.known[q] for q in targets]
+            if None not in values:
+                return
+            flip = -1.0 if 1 in values else 1.0
+            (left,) = (q for q, v in zip(targets, values, strict=True) if v is None)
+            (angle,) = params
+            if isinstance(angle, float):
+                self.out.append(Op("rz", (left,), (flip * angle,)))
+                return
+        self.wake(targets)
+        self.out.append(controlled_op(base, len(active), (*active, *targets), params))
+
+    def swap_physical(self, a: int, b: int) -> None:
+        left, right = self.where.index(a), self.where.index(b)
+        self.where[left], self.where[right] = b, a
+
+    def branch(self, op: Branch) -> None:
+        condition = self.condition(op.condition)
+        if isinstance(condition, bool):
+            self.run(op.then if condition else op.orelse)
+            return
+        inner_ops = (*op.then, *op.orelse)
+        self.wake(tuple(sorted({self.where[q] for inner in inner_ops for q in inner.qubits})))
+        arms = [tuple(self.moved(inner) for inner in arm if inner.gate != "barrier") for arm in (op.then, op.orelse)]
+        written = {c for inner in inner_ops for c in inner.clbits}
+        for clbit in written:
+            self.bits.pop(clbit, None)
+        self.out.append(Branch(condition, arms[0], arms[1]))
+
+    def moved(self, op: Op) -> Op:
+        return Op(op.gate, tuple(self.where[q] for q in op.qubits), op.params, op.clbits, op.controls)
+
+    def condition(self, condition: Condition) -> Condition | bool:
+        """True or False if the known bits decide it; otherwise a condition on unknown bits."""
+        if all(c in self.bits for c in condition.clbits):
+            return condition.holds(self.bits)
+        if condition.relation not in ("==", "!="):
+            return condition  # its bits are sticky: written by the new program
+        clbits: list[int] = []
+        value = 0
+        for i, c in enumerate(condition.clbits):
+            wanted = condition.value >> i & 1
+            if c in self.bits:
+                if self.bits[c] != wanted:
+                    return condition.relation == "!="
+            else:
+                value |= wanted << len(clbits)
+                clbits.append(c)
+        if condition.value >> len(condition.clbits):
+            return condition.relation == "!="
+        return Condition(tuple(clbits), condition.relation, value)
+
+
+def _sticky(program: Program) -> frozenset[int]:
+    """Bits whose measurement must stay: read by ordered comparisons, or written inside a branch."""
+    bits: set[int] = set()
+    for op in program.ops:
+        if isinstance(op, Branch):
+            if op.condition.relation not in ("==", "!="):
+                bits.update(op.condition.clbits)
+            for inner in (*op.then, *op.orelse):
+                bits.update(inner.clbits)
+    return frozenset(bits)
+
+
+def propagate(program: Program, *, settle: bool) -> Propagated:
+    """Run the pass.
+
+    Args:
+        program: without unbound inputs (angles still unbound only block some reductions).
+        settle: emit the pending X of qubits known to be 1 at the end, so that the new program's
+            final state is the full one (expectations); counts do not need it.
+    """
+    n = program.n_qubits
+    sticky = _sticky(program)
+    bits = {c: 0 for c in range(program.n_clbits) if c not in sticky}
+    walk = _Walk(known=[0] * n, where=list(range(n)), bits=bits, sticky=sticky)
+    walk.run(program.ops)
+    if settle:
+        walk.wake(tuple(range(n)))
+    new = Program(n, program.cregs, tuple(walk.out), program.inputs)
+    return Propagated(new, walk.bits, tuple(walk.where))

@@ -1,0 +1,56 @@
+"""Conditions on classical bits: comparisons, `!`, `&&`, `||`, brought to one `Condition`.
+
+Flow: values -> *conditions* -> builder (Branch). One comparison of one unsigned integer is all a
+Branch can hold, so `&&` joins equalities into one equality over all their bits, and `||` joins
+inequalities; by De Morgan nothing else is needed for single bits.
+"""
+
+from __future__ import annotations
+
+from qcommons.circuits.program import Condition
+
+__all__ = ["VALUE_MAX", "both", "compare", "either", "negated"]
+
+VALUE_MAX = (1 << 63) - 1  # what Condition holds
+_OPPOSITE = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", "<=": ">", ">": "<="}
+_MIRROR = {"==": "==", "!=": "!=", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
+
+
+def compare(bits: tuple[int, ...], relation: str, value: int, *, mirrored: bool = False) -> Condition:
+    """`bits relation value`, or `value relation bits` if mirrored."""
+    return Condition(bits, _MIRROR[relation] if mirrored else relation, value)
+
+
+def negated(condition: Condition) -> Condition:
+    return Condition(condition.clbits, _OPPOSITE[condition.relation], condition.value)
+
+
+def both(left: Condition, right: Condition) -> Condition | None:
+    """`left && right`, or None if one Condition cannot say it."""
+    first, second = _as_relation(left, "=="), _as_relation(right, "==")
+    if first is None or second is None:
+        return None
+    joined: dict[int, int] = {}
+    for part in (first, second):
+        for i, bit in enumerate(part.clbits):
+            wanted = part.value >> i & 1
+            if joined.setdefault(bit, wanted) != wanted:
+                return None
+    value = sum(wanted << i for i, wanted in enumerate(joined.values()))
+    return Condition(tuple(joined), "==", value) if value <= VALUE_MAX else None
+
+
+def either(left: Condition, right: Condition) -> Condition | None:
+    """`left || right`, or None if one Condition cannot say it."""
+    joined = both(negated(left), negated(right))
+    return None if joined is None else negated(joined)
+
+
+def _as_relation(condition: Condition, relation: str) -> Condition | None:
+    """The same condition as an equality, where it is one."""
+    if condition.relation == relation:
+        good = condition.value.bit_length() <= len(condition.clbits)
+        return condition if good else None
+    if len(condition.clbits) == 1 and condition.relation == _OPPOSITE[relation] and condition.value in (0, 1):
+        return Condition(condition.clbits, relation, 1 - condition.value)
+    return None

@@ -1,0 +1,105 @@
+"""`qcommons run FILE`: one circuit, or a sweep over its inputs, through an embedded node.
+
+Flow: options -> *run* -> `qcommons.run` (parse, plan, workers) -> `text` or JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from qcommons.base.errors import UsageError
+from qcommons.clients import config
+from qcommons.clients.cli import text
+from qcommons.clients.cli.inputs import bindings, observable, read_source, read_sweep
+from qcommons.clients.cli.main import exit_code
+from qcommons.clients.cli.options import JSON, Option, non_negative_int, positive_int
+from qcommons.clients.cli.progress import Progress
+from qcommons.clients.embedded import limits, open_node
+from qcommons.clients.quantities import memory_bytes, seconds
+from qcommons.jobs.results import Result
+
+__all__ = ["OPTIONS", "command"]
+
+OPTIONS = (
+    Option("file", "FILE", "OpenQASM 2 or 3; `-` reads standard input."),
+    Option("--shots", "N", "Sample N times (1024 where nothing else is asked for).", kind=positive_int),
+    Option("--observable", "SUM", 'Expectation value of a Pauli sum, as in "ZZI + 0.5 XXI" or "Z0 Z3"; @FILE reads '
+           "one. Exact without --shots. Repeatable.", repeat=True),
+    Option("--amplitudes", "BITS", "Amplitudes of these bitstrings, as in 0101,1111; the rightmost is qubit 0."),
+    Option("--statevector", None, "All amplitudes (20 qubits at most)."),
+    Option("--bind", "NAME=VALUE", "Value of an input in radians, as in theta=0.3 or phi=pi/2. Repeatable.",
+           repeat=True),
+    Option("--sweep", "FILE", "Run once for each point of a JSON or CSV file of input values."),
+    Option("--noise", "SPEC", "Noise, as in depolarizing:0.01+readout:0.02, or a device profile FILE.toml."),
+    Option("--seed", "N", "Seed of all randomness; drawn and printed where not given.", kind=non_negative_int),
+    Option("--engine", "NAME", "Use this engine; `qcommons engines` lists them."),
+    Option("--method", "NAME", "Use this method of the engine."),
+    Option("--deadline", "TIME", "End the job after this time, as in 60s or 5m."),
+    Option("--memory", "SIZE", "Memory the job may use, as in 4GiB."),
+    Option("--out", "FILE", "Also write the JSON object to this file."),
+    JSON,
+)  # fmt: skip
+
+
+def command(args: argparse.Namespace) -> int:
+    """Run the circuit and print its answer; returns the exit code of the first run that is not done."""
+    settings = config.load(
+        {
+            "limits.memory": memory_bytes(args.memory, "--memory") if args.memory else None,
+            "limits.seconds": seconds(args.deadline, "--deadline") if args.deadline else None,
+        }
+    )
+    asked = _asked(args)
+    source = read_source(args.file)
+    with open_node(settings) as node, Progress() as progress:
+        answer = node.run(source, progress=progress, **asked, **limits(settings))
+    body = answer.to_dict()
+    if args.out:
+        _write(args.out, body)
+    print(json.dumps(body) if args.json else _text(body))
+    runs = [answer] if isinstance(answer, Result) else list(answer)
+    errors = [run.exception for run in runs if run.exception is not None]
+    return exit_code(errors[0]) if errors else 0
+
+
+def _asked(args: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of `run` from the options."""
+    return {
+        "shots": args.shots,
+        "observable": [observable(item) for item in args.observable] or None,
+        "amplitudes": args.amplitudes,
+        "statevector": args.statevector,
+        "bind": _points(args),
+        "noise": args.noise,
+        "seed": args.seed,
+        "engine": args.engine,
+        "method": args.method,
+    }
+
+
+def _points(args: argparse.Namespace) -> dict[str, float] | list[dict[str, float]] | None:
+    fixed = bindings(args.bind)
+    if not args.sweep:
+        return fixed or None
+    points = read_sweep(args.sweep)
+    twice = sorted(set(fixed) & set(points[0]))
+    if twice:
+        raise UsageError(f"{', '.join(twice)} both in --bind and in the sweep", where="--bind")
+    return [fixed | point for point in points]
+
+
+def _text(body: Mapping[str, Any]) -> str:
+    if "results" in body:
+        return text.render_sweep(body["results"])
+    return text.render(body)
+
+
+def _write(name: str, body: Mapping[str, Any]) -> None:
+    try:
+        Path(name).write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write the file: {error.strerror}", where=f"--out {name}") from None

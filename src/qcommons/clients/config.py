@@ -1,0 +1,160 @@
+"""Settings: what a person may set, where each value came from.
+
+Flow: flag > environment > config file > default -> *Config* -> commands, embedded node.
+The file is TOML, `config.toml` in the node's home; an unknown key in it is an error, so that a
+typing mistake never passes silently. One row of `SETTINGS` is one setting.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from qcommons.base.errors import UsageError
+from qcommons.base.units import bytes_text
+from qcommons.circuits.program import DEFAULT_CAPS
+from qcommons.clients.quantities import memory_bytes, seconds, seconds_text
+
+__all__ = ["SETTINGS", "Setting", "Value", "config_path", "load", "settings_help"]
+
+CONFIG_BYTES_MAX = 1 << 20  # a settings file is a page, not a database
+
+
+class Setting(NamedTuple):
+    """One row.
+
+    key: "section.name" in the file. env: environment variable. unit: of the stored value.
+    default: gives the value where nobody sets it. read: (text, where) -> value, raising UsageError.
+    show: value -> text for people.
+    """
+
+    key: str
+    env: str
+    unit: str
+    default: Callable[[], float]
+    read: Callable[[str, str], float]
+    show: Callable[[Any], str]
+    help: str
+
+
+class Value(NamedTuple):
+    """A setting's value and where it came from: "flag --x", "environment X", "file PATH", "default"."""
+
+    value: float
+    origin: str
+
+
+def _memory_default_bytes() -> int:
+    from qcommons.node.memory import default_limit_bytes
+
+    return default_limit_bytes(_workers_default())
+
+
+def _workers_default() -> int:
+    from qcommons.node.workers import default_size
+
+    return default_size()
+
+
+def _count(text: str, where: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise UsageError(f"cannot read {text!r}; write an integer of at least 1", where=where)
+    return value
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("limits.memory", "QCOMMONS_MEMORY", "bytes", _memory_default_bytes, memory_bytes, bytes_text,
+            "memory one run may use; default a worker's share of 80 % of what is free"),
+    Setting("limits.seconds", "QCOMMONS_SECONDS", "s", lambda: 3600.0, seconds, seconds_text,
+            "deadline of a job from its submission"),
+    Setting("limits.operations", "QCOMMONS_OPERATIONS", "operations", lambda: DEFAULT_CAPS.operations_max, _count, str,
+            "most operations a program may have once loops and gate definitions are expanded"),
+    Setting("limits.workers", "QCOMMONS_WORKERS", "processes", _workers_default, _count, str,
+            "worker processes, one thread each"),
+)  # fmt: skip
+
+
+def config_path() -> Path:
+    """The config file of this user; it need not exist."""
+    from qcommons.node.home import home_path
+
+    return home_path() / "config.toml"
+
+
+def load(
+    flags: Mapping[str, float | None] | None = None,
+    environ: Mapping[str, str] | None = None,
+    path: Path | None = None,
+) -> dict[str, Value]:
+    """Every setting with its origin.
+
+    Args:
+        flags: key -> value already read from the command line; None where the flag was not given.
+        environ: the environment; the process's own where None.
+        path: the config file; the user's own where None.
+
+    Raises:
+        UsageError: an unreadable file, an unknown key, a value out of range; `where` names it.
+    """
+    flags = flags or {}
+    environ = os.environ if environ is None else environ
+    path = config_path() if path is None else path
+    filed = _read_file(path)
+    return {row.key: _choose(row, flags, environ, filed, path) for row in SETTINGS}
+
+
+def _choose(
+    row: Setting,
+    flags: Mapping[str, float | None],
+    environ: Mapping[str, str],
+    filed: Mapping[str, str],
+    path: Path,
+) -> Value:
+    flag = flags.get(row.key)
+    if flag is not None:
+        return Value(flag, f"flag --{row.key.rpartition('.')[2]}")
+    if row.env in environ:
+        return Value(row.read(environ[row.env], row.env), f"environment {row.env}")
+    if row.key in filed:
+        return Value(row.read(filed[row.key], f"{path}: {row.key}"), f"file {path}")
+    return Value(row.default(), "default")
+
+
+def _read_file(path: Path) -> dict[str, str]:
+    """Flat key -> text of the value, every key known."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(CONFIG_BYTES_MAX + 1)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise UsageError(f"cannot read the config file: {error.strerror}", where=str(path)) from None
+    if len(raw) > CONFIG_BYTES_MAX:
+        raise UsageError("the config file is too long", where=str(path), limit=f"{CONFIG_BYTES_MAX} bytes")
+    try:
+        tree = tomllib.loads(raw.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"the config file is not TOML: {error}", where=str(path)) from None
+    known = {row.key for row in SETTINGS}
+    flat: dict[str, str] = {}
+    for section, entries in tree.items():
+        for name, value in (entries if isinstance(entries, dict) else {"": entries}).items():
+            key = f"{section}.{name}" if name else section
+            if key not in known or isinstance(value, (dict, list)):
+                raise UsageError(f"unknown setting {key!r}; there are: {', '.join(sorted(known))}", where=str(path))
+            flat[key] = str(value)
+    return flat
+
+
+def settings_help() -> str:
+    """A Markdown table of the settings, for the documentation."""
+    lines = ["| key | environment | unit | meaning |", "|---|---|---|---|"]
+    lines += [f"| `{row.key}` | `{row.env}` | {row.unit} | {row.help} |" for row in SETTINGS]
+    return "\n".join(lines)

@@ -1,0 +1,159 @@
+"""Climb the ladder for one part: choose, attempt, record; the first attempt that answers wins.
+
+Flow: execute -> *Climber* -> select -> engine.run -> Answer. One climber serves one request and
+keeps its story: attempts, predicted cost, reasons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from qcommons.base.errors import Unavailable, UsageError
+from qcommons.circuits.features import Features, features
+from qcommons.circuits.noise import Noise
+from qcommons.circuits.program import Branch, Program
+from qcommons.engines.engine import Engine
+from qcommons.engines.frames import dry_width
+from qcommons.engines.records import Answer, CapExceeded, Cost, Limits, Task, Unsuited, Want
+from qcommons.engines.select import Choice, Ladder, check_named, select, size
+
+__all__ = ["Attempt", "Climber"]
+
+TINY_QUBITS = 10  # a dense state of 16 KiB: choosing would cost more than running
+TINY_OPS = 2_000
+STATE_BYTES = 16
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One tried (engine, method): predicted cost, measured seconds, and how it ended ("done" or the cap)."""
+
+    engine: str
+    method: str
+    predicted: Cost
+    seconds: float
+    outcome: str
+
+
+@dataclass(slots=True)
+class Climber:
+    """Engines, constants and limits of one request; `attempts` and `reasons` grow with each part."""
+
+    engines: Mapping[str, Engine]
+    constants: Mapping[str, Mapping[str, float]]
+    limits: Limits
+    clock_ns: Callable[[], int]
+    engine: str | None = None
+    method: str | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+    reasons: list[tuple[int, str]] = field(default_factory=list)
+    predicted: list[Cost] = field(default_factory=list)
+    start_ns: int = 0
+
+    def __post_init__(self) -> None:
+        check_named(self.engine, self.method, self.engines)
+        self.start_ns = self.clock_ns()
+
+    def run(self, program: Program, want: Want, noise: Noise | None, seed: int) -> Answer:
+        """The answer of the first attempt that gives one.
+
+        Raises:
+            Unavailable: nothing fits, with the numbers.
+        """
+        ladder = self.ladder(program, want, noise)
+        for rung in ladder.rungs:
+            answer = self.attempt(rung, program, want, noise, seed)
+            if answer is not None:
+                return answer
+        raise self.refusal(program, ladder)
+
+    def ladder(self, program: Program, want: Want, noise: Noise | None) -> Ladder:
+        if self.engine is None and self.method is None and noise is None:
+            tiny = self.tiny(program, want)
+            if tiny is not None:
+                return Ladder((tiny,), ())
+        return select(
+            features(program, noise),
+            want,
+            self.engines,
+            self.constants,
+            self.left(),
+            engine=self.engine,
+            method=self.method,
+            width=lambda cap: dry_width(program, cap),
+        )
+
+    def left(self) -> Limits:
+        """The request's limits with the seconds that remain of them."""
+        used_s = (self.clock_ns() - self.start_ns) / 1e9
+        return msgspec.structs.replace(self.limits, seconds=max(self.limits.seconds - used_s, 0.0))
+
+    def tiny(self, program: Program, want: Want) -> Choice | None:
+        """A dense state without further thought, for programs so small that any method is fast."""
+        n, ops = program.n_qubits, len(program.ops)
+        if n > TINY_QUBITS or ops > TINY_OPS or not _terminal_only(program):
+            return None
+        name, method = ("qulacs", "statevector") if self.engines["qulacs"].installed() else ("numpy", "dense")
+        engine = self.engines[name]
+        seen = Features(
+            n_qubits=n, n_clbits=program.n_clbits, n_gates=ops, n_multi=ops, n_wide=0, swap_distance=0,
+            n_branching=ops, clifford=False, n_non_clifford=ops, bond_log2=n / 2, dynamic=False, n_dynamic=0,
+            measured=program.n_clbits,
+        )  # fmt: skip
+        cost = engine.cost(method, seen, want, {**engine.constants, **self.constants.get(name, {})})
+        if isinstance(cost, Unsuited) or cost.memory_bytes > self.limits.memory_bytes:
+            return None
+        return Choice(name, method, cost, self.limits, f"{n} qubits: a dense state of {size(STATE_BYTES << n)}")
+
+    def attempt(self, rung: Choice, program: Program, want: Want, noise: Noise | None, seed: int) -> Answer | None:
+        before_ns = self.clock_ns()
+        outcome = "done"
+        answer = None
+        try:
+            answer = self.engines[rung.engine].run(Task(program, want, rung.method, seed, rung.limits, noise))
+        except CapExceeded as stopped:
+            outcome = str(stopped)
+        except MemoryError:
+            outcome = f"out of memory (limit {size(self.limits.memory_bytes)})"
+        except UsageError as unsuited:
+            outcome = unsuited.what
+        seconds = (self.clock_ns() - before_ns) / 1e9
+        self.attempts.append(Attempt(rung.engine, rung.method, rung.cost, seconds, outcome))
+        if answer is not None:
+            self.reasons.append((program.n_qubits, rung.why))
+            self.predicted.append(rung.cost)
+        return answer
+
+    def refusal(self, program: Program, ladder: Ladder) -> Unavailable:
+        """What was needed, what the limits are, and the nearest change that would run."""
+        n = program.n_qubits
+        tried = [f"{a.engine}/{a.method}: {a.outcome}" for a in self.attempts if a.outcome != "done"]
+        telling = [r for r in ladder.refused if "gives no" not in r and "has no" not in r and "not Clifford" not in r]
+        causes = "; ".join([*tried, *telling]) or "; ".join(ladder.refused) or "no engine is installed for this"
+        fits = max((self.limits.memory_bytes * 10 // 13 // STATE_BYTES).bit_length() - 1, 0)
+        return Unavailable(
+            f"no engine here runs this part of {n} qubits and {len(program.ops)} operations within "
+            f"{size(self.limits.memory_bytes)} and {self.limits.seconds:.3g} s. A dense state needs "
+            f"{size(float(STATE_BYTES) * 2.0 ** min(n, 1000))}. {causes}. Nearest: a dense state fits up to {fits} "
+            f"qubits; Clifford circuits, few non-Clifford gates or little entanglement fit far beyond",
+            limit=f"{size(self.limits.memory_bytes)}, {self.limits.seconds:.3g} s",
+        )
+
+
+def _terminal_only(program: Program) -> bool:
+    """No reset, no branch, nothing after a measurement on the same qubit or into the same bit."""
+    ended: set[int] = set()
+    written: set[int] = set()
+    for op in program.ops:
+        if isinstance(op, Branch) or op.gate == "reset":
+            return False
+        if ended and not ended.isdisjoint(op.qubits) and op.gate != "barrier":
+            return False
+        if op.gate == "measure":
+            if op.clbits[0] in written:
+                return False
+            ended.add(op.qubits[0])
+            written.add(op.clbits[0])
+    return True

@@ -1,0 +1,142 @@
+"""Nouns of the engines' room: what is asked of an engine and what it answers.
+
+Flow: jobs/plan -> select -> *Task* -> engine (in a worker) -> *Answer* -> jobs/assemble.
+All of these cross the pipe to a worker process as msgpack typed by msgspec; the program crosses
+as its canonical bytes.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from qcommons.circuits.noise import Noise
+from qcommons.circuits.observables import PauliSum
+from qcommons.circuits.program import Program
+
+__all__ = [
+    "Amplitudes", "Answer", "CapExceeded", "Cost", "Counts", "Estimate", "Expectations", "Limits", "Method",
+    "Statevector", "Task", "Unsuited", "Want",
+]  # fmt: skip
+
+
+class Counts(msgspec.Struct, frozen=True, tag=True):
+    """`shots` samples of all classical bits at the end of the program. shots >= 1."""
+
+    shots: int
+
+
+class Expectations(msgspec.Struct, frozen=True, tag=True):
+    """One estimate an observable, on the final state.
+
+    shots: None for the exact value; else sampled with this many shots for each group of
+        qubit-wise commuting terms (jobs/plan makes the groups; engines see exact requests or counts).
+    """
+
+    observables: tuple[PauliSum, ...]
+    shots: int | None = None
+
+
+class Amplitudes(msgspec.Struct, frozen=True, tag=True):
+    """<bits|psi> of the final state for each bitstring (rightmost character is qubit 0)."""
+
+    bitstrings: tuple[str, ...]
+
+
+class Statevector(msgspec.Struct, frozen=True, tag=True):
+    """All 2**n amplitudes (n <= 20)."""
+
+
+Want = Counts | Expectations | Amplitudes | Statevector
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What an attempt may use. Exceeding `method`-specific caps raises `CapExceeded`, nothing worse."""
+
+    memory_bytes: int
+    seconds: float
+    terms_max: int = 1 << 20  # sparse: non-zero amplitudes held at once
+    bond_max: int = 256  # mps: bond dimension at which the run gives up (never silently truncates)
+    width_max: int = 24  # frames: active qubits
+
+
+class Task(msgspec.Struct, frozen=True):
+    """One program for one engine method. `program` has no unbound inputs and passed `check`."""
+
+    program: Program
+    want: Want
+    method: str
+    seed: int
+    limits: Limits
+    noise: Noise | None = None
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    """value +- stderr; stderr 0.0 is exact up to float rounding (or `Answer.error_bound`)."""
+
+    value: float
+    stderr: float = 0.0
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What an engine returns; the field of the want that was asked is set.
+
+    counts: bits of all clbits without spaces (clbit 0 rightmost) -> shots.
+    estimates: one an observable, in order.
+    amplitudes: (re, im) in the order asked; for Statevector all, index order.
+    error_bound: bound or estimate of the method's own error, 0.0 for exact methods
+        (MPS: summed discarded weight; the infidelity is at most about this).
+    facts: numbers worth showing ("bond_dimension", "active_width", "terms_peak", ...).
+    """
+
+    engine: str
+    method: str
+    counts: dict[str, int] | None = None
+    estimates: tuple[Estimate, ...] | None = None
+    amplitudes: tuple[tuple[float, float], ...] | None = None
+    error_bound: float = 0.0
+    facts: dict[str, float] = {}
+
+
+class Method(msgspec.Struct, frozen=True, kw_only=True):
+    """A way an engine runs circuits: a row of its capabilities.
+
+    wants: of "counts", "expectations" (exact ones), "amplitudes", "statevector".
+    noise: channel kinds it applies exactly (empty: none).
+    dynamic: mid-circuit measurement, reset and branches are run faithfully.
+    gates: "any" or "clifford".
+    precision: "f64", "f32" or "exact" (integer tableau).
+    cost_hint: one line: what the cost grows with.
+    """
+
+    name: str
+    help: str
+    wants: frozenset[str]
+    noise: frozenset[str] = frozenset()
+    dynamic: bool = False
+    gates: str = "any"
+    precision: str = "f64"
+    cost_hint: str = ""
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """Predicted cost of one attempt on this machine.
+
+    seconds: one core, from work and the machine's constants. memory_bytes: peak beyond the warm
+    worker. work_units: machine-independent (amplitude-updates or tensor flops).
+    certain: False where the work depends on the state (sparse, mps): the attempt runs under caps.
+    """
+
+    seconds: float
+    memory_bytes: int
+    work_units: float
+    certain: bool = True
+
+
+class Unsuited(msgspec.Struct, frozen=True):
+    """Why a method cannot run a task, with the numbers."""
+
+    reason: str
+
+
+class CapExceeded(Exception):
+    """An attempt passed one of its `Limits` and stopped; the next attempt may run. Says which."""

@@ -1,0 +1,288 @@
+"""Which engine and method: a ladder of attempts with its reasons, or a refusal with numbers.
+
+Flow: features -> *select* -> execute, which climbs the ladder until an attempt answers.
+Methods whose cost is certain from the features (dense states, tableaux, active width) are ranked by
+predicted seconds. Methods whose cost depends on the state (sparse, mps, contraction) are tried first
+where they may win, each under a cap that costs a small fraction of the best certain method, so a
+failed trial never costs much; where no certain method fits, the caps grow until the limits end them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from qcommons.base.errors import UsageError
+from qcommons.circuits.features import Features
+from qcommons.engines.engine import Engine
+from qcommons.engines.records import (
+    Amplitudes,
+    Cost,
+    Counts,
+    Expectations,
+    Limits,
+    Method,
+    Statevector,
+    Unsuited,
+    Want,
+)
+
+__all__ = ["Choice", "Ladder", "check_named", "seconds", "select", "size", "want_kind"]
+
+_KIND = {Counts: "counts", Expectations: "expectations", Amplitudes: "amplitudes", Statevector: "statevector"}
+CHEAP_S = 0.02  # below this no trial is worth its overhead
+WIDTH_CAP = 26  # active qubits looked for: 2**26 amplitudes are 1 GiB
+SPARSE_CAPS = (1 << 10, 1 << 13, 1 << 16, 1 << 19, 1 << 22)
+BOND_CAPS = (16, 32, 64, 128, 256, 512)
+TRIAL_SHARE = {"sparse": 0.1, "mps": 0.25, "contract": 0.5}  # of the best certain method's seconds
+
+
+def want_kind(want: Want) -> str:
+    """The name under which methods declare this want."""
+    return _KIND[type(want)]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One rung: run `method` of `engine` under `limits`; `why` is for the user."""
+
+    engine: str
+    method: str
+    cost: Cost
+    limits: Limits
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """Rungs in order; `refused` tells for every other method why not."""
+
+    rungs: tuple[Choice, ...]
+    refused: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    engine: Engine
+    method: Method
+    cost: Cost
+
+
+def select(
+    features: Features,
+    want: Want,
+    engines: Mapping[str, Engine],
+    constants: Mapping[str, Mapping[str, float]],
+    limits: Limits,
+    *,
+    engine: str | None = None,
+    method: str | None = None,
+    width: Callable[[int], int | None] | None = None,
+) -> Ladder:
+    """The ladder for one (reduced) program.
+
+    Args:
+        width: cap -> active width of the program, or None above the cap; asked only where it matters.
+        engine, method: the user's choice (they passed `check_named`); then no other is tried.
+    """
+    forced = engine is not None or method is not None
+    refused: list[str] = []
+    rows = _rows(features, want, engines, constants, refused, engine, method)
+    best = _best_seconds(rows, limits)
+    if width is not None and not features.clifford and not features.dynamic and (forced or best > CHEAP_S):
+        cap = min(WIDTH_CAP, limits.width_max)
+        found = width(cap)
+        if found is not None:
+            features = msgspec.structs.replace(features, active_width=found, width_cap=cap)
+            refused.clear()
+            rows = _rows(features, want, engines, constants, refused, engine, method)
+    certain = _certain(rows, want, limits, refused, forced)
+    best = certain[0].cost.seconds if certain else float("inf")
+    trials = _trials(rows, features, want, constants, limits, best, forced, refused)
+    rungs = [_choice(row, features, limits, trials) for row in certain]
+    if not certain or certain[0].cost.seconds > CHEAP_S or forced:
+        rungs = [*trials, *rungs]
+    return Ladder(tuple(rungs), tuple(refused))
+
+
+def check_named(engine: str | None, method: str | None, engines: Mapping[str, Engine]) -> None:
+    """Raises UsageError unless the engine and method that the user named exist and are installed."""
+    if engine is not None and engine not in engines:
+        raise UsageError(f"engine {engine!r} is not known; known: {', '.join(sorted(engines))}", where="engine")
+    if engine is not None and engines[engine].installed() is None:
+        raise UsageError(
+            f"engine {engine!r} is not installed; install it with: {engines[engine].install}", where="engine"
+        )
+    if method is not None:
+        pool = [engines[engine]] if engine is not None else list(engines.values())
+        known = sorted({m.name for e in pool for m in e.methods})
+        if method not in known:
+            raise UsageError(f"method {method!r} is not known; known: {', '.join(known)}", where="method")
+
+
+def _rows(
+    features: Features,
+    want: Want,
+    engines: Mapping[str, Engine],
+    constants: Mapping[str, Mapping[str, float]],
+    refused: list[str],
+    engine: str | None,
+    method: str | None,
+) -> list[_Row]:
+    rows: list[_Row] = []
+    for name, candidate in engines.items():
+        if (engine is not None and name != engine) or candidate.installed() is None:
+            continue
+        for declared in candidate.methods:
+            if method is not None and declared.name != method:
+                continue
+            gap = _gap(declared, features, want)
+            if gap is None:
+                merged = {**candidate.constants, **constants.get(name, {})}
+                cost = candidate.cost(declared.name, features, want, merged)
+                if isinstance(cost, Unsuited):
+                    gap = cost.reason
+                else:
+                    rows.append(_Row(candidate, declared, cost))
+            if gap is not None:
+                refused.append(f"{name}/{declared.name}: {gap}")
+    return rows
+
+
+def _gap(method: Method, features: Features, want: Want) -> str | None:
+    """What the method's declaration lacks for this program and want."""
+    if want_kind(want) not in method.wants:
+        return f"gives no {want_kind(want)}"
+    missing = sorted(features.noise_kinds - method.noise)
+    if missing:
+        return f"has no {', '.join(missing)} noise"
+    if features.dynamic and not method.dynamic:
+        return "has no mid-circuit measurement, reset or branches"
+    if method.gates == "clifford" and not features.clifford:
+        return f"{features.n_non_clifford} gates are not Clifford"
+    return None
+
+
+def _best_seconds(rows: list[_Row], limits: Limits) -> float:
+    fitting = [r.cost.seconds for r in rows if r.cost.certain and r.cost.memory_bytes <= limits.memory_bytes]
+    return min(fitting, default=float("inf"))
+
+
+def _over(cost: Cost, limits: Limits) -> str | None:
+    if cost.memory_bytes > limits.memory_bytes:
+        return f"needs {size(cost.memory_bytes)}; limit {size(limits.memory_bytes)}"
+    if cost.seconds > limits.seconds:
+        return f"needs about {seconds(cost.seconds)}; limit {seconds(limits.seconds)}"
+    return None
+
+
+def _certain(rows: list[_Row], want: Want, limits: Limits, refused: list[str], forced: bool) -> list[_Row]:
+    fitting: list[_Row] = []
+    for row in rows:
+        if not row.cost.certain:
+            continue
+        over = _over(row.cost, limits)
+        if over is None:
+            fitting.append(row)
+        else:
+            refused.append(f"{row.engine.name}/{row.method.name}: {over}")
+    fitting.sort(key=lambda row: (row.cost.seconds, row.engine.name))
+    if forced or isinstance(want, Counts):
+        return fitting
+    # exact values are asked: single precision only where double precision would take long
+    double = [row for row in fitting if row.method.precision != "f32"]
+    single = [row for row in fitting if row.method.precision == "f32"]
+    if double and double[0].cost.seconds <= 5.0:
+        return [*double, *single]
+    return fitting
+
+
+def _trials(
+    rows: list[_Row],
+    features: Features,
+    want: Want,
+    constants: Mapping[str, Mapping[str, float]],
+    limits: Limits,
+    best: float,
+    forced: bool,
+    refused: list[str],
+) -> list[Choice]:
+    """Capped attempts of the methods whose cost depends on the state, cheapest first."""
+    choices: list[Choice] = []
+    for row in rows:
+        if row.cost.certain:
+            continue
+        merged = {**row.engine.constants, **constants.get(row.engine.name, {})}
+        budget = limits.seconds if forced or best == float("inf") else TRIAL_SHARE.get(row.method.name, 0.1) * best
+        steps = _steps(row, features, want, merged, limits, budget)
+        if not steps:
+            over = _over(row.cost, limits)
+            refused.append(f"{row.engine.name}/{row.method.name}: {over or 'a trial would cost more than it can save'}")
+        if best < float("inf") and not forced:
+            steps = steps[-1:]  # one trial, the largest that the budget allows
+        choices.extend(steps)
+    choices.sort(key=lambda c: (c.cost.seconds, c.engine))
+    return choices
+
+
+def _steps(
+    row: _Row, features: Features, want: Want, constants: Mapping[str, float], limits: Limits, budget: float
+) -> list[Choice]:
+    """The caps of one method that fit the budget, growing."""
+    caps: list[tuple[int, dict[str, float], dict[str, int]]]
+    if row.method.name == "sparse":
+        caps = [(cap, {"n_branching": cap.bit_length() - 1}, {"terms_max": cap}) for cap in SPARSE_CAPS]
+        label = "at most {:,} non-zero amplitudes"
+    elif row.method.name == "mps":
+        top = 2.0 ** min(features.bond_log2, 60)
+        caps = [(cap, {"bond_log2": float(cap.bit_length() - 1)}, {"bond_max": cap}) for cap in BOND_CAPS]
+        caps = [c for c in caps if c[0] < 2 * top] or caps[:1]
+        label = "bond dimension up to {:,}"
+    else:
+        return [] if _over(row.cost, limits) or row.cost.seconds > budget else [
+            Choice(row.engine.name, row.method.name, row.cost, limits, row.method.help)
+        ]  # fmt: skip
+    steps: list[Choice] = []
+    for cap, feature, limit in caps:
+        cost = row.engine.cost(row.method.name, msgspec.structs.replace(features, **feature), want, constants)
+        if isinstance(cost, Unsuited) or _over(cost, limits) or cost.seconds > budget:
+            break
+        why = f"{row.method.help}; tried with {label.format(cap)}"
+        steps.append(Choice(row.engine.name, row.method.name, cost, msgspec.structs.replace(limits, **limit), why))
+    return steps
+
+
+def _choice(row: _Row, features: Features, limits: Limits, trials: list[Choice]) -> Choice:
+    n = features.n_qubits
+    if row.method.gates == "clifford":
+        why = f"all {features.n_gates} gates are Clifford: a tableau of {n} qubits is exact"
+    elif row.method.name == "frames" or (features.active_width is not None and row.engine.name == "clifft"):
+        why = (
+            f"{features.n_non_clifford} of {features.n_gates} gates are not Clifford and span "
+            f"{features.active_width} active qubits of {n}"
+        )
+    elif features.noise_kinds:
+        why = f"{n} qubits with {features.n_noise} noise channels: {row.method.help}"
+    else:
+        why = f"{n} qubits: {row.method.help} takes {size(row.cost.memory_bytes)}"
+    return Choice(row.engine.name, row.method.name, row.cost, limits, why)
+
+
+def size(count: float) -> str:
+    """Bytes for people, binary units."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"):
+        if count < 1024 or unit == "EiB":
+            return f"{count:.3g} {unit}" if count < 1e6 else f"{count:.1e} {unit}"
+        count /= 1024
+    raise AssertionError("unreachable")
+
+
+def seconds(value: float) -> str:
+    """Seconds for people."""
+    for limit, scale, unit in ((1e-3, 1e6, "us"), (1.0, 1e3, "ms"), (120.0, 1.0, "s"), (7200.0, 1 / 60, "min")):
+        if value < limit:
+            return f"{value * scale:.3g} {unit}"
+    hours = value / 3600
+    return f"{hours:.3g} h" if hours < 48 else f"{hours / 24:.3g} days"

@@ -1,0 +1,177 @@
+"""One job from acceptance to its end: every event in every state, nothing else.
+
+Flow: edge -> Job -> *JobMachine* -> Run(piece) -> workers -> ItemsEnded, PieceEnded -> JobEnded.
+
+    accepted --Submitted--> planned -> running --last item ended--> assembling -> done
+        any of these -> failed | refused | cancelled, by the outcomes of the items
+
+    event        answer
+    Submitted    plan; Run every piece; WakeAt the deadline
+    ItemsEnded   keep the outcomes
+    PieceEnded   finished: nothing more. Died: what was unfinished runs again alone, once more if the
+                 worker was killed from outside; an item that kills its worker when alone is guilty
+    Woken        past the deadline: Stop every open piece, unfinished items are PastDeadline
+    CancelAsked  Stop every open piece, unfinished items are Cancelled
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from qcommons.base.clock import deadline_ns
+from qcommons.base.effects import Effect, Run, Send, Stop, WakeAt, Woken, note
+from qcommons.base.errors import Corrupt
+from qcommons.jobs.outcomes import WORKER_DEATHS, Cancelled, Killed, Outcome, PastDeadline, status_of
+from qcommons.jobs.plan import alone, plan
+from qcommons.jobs.records import Item, Job, Phase, Piece
+
+__all__ = ["CancelAsked", "Event", "ItemsEnded", "JobEnded", "JobMachine", "PieceEnded", "Submitted"]
+
+KILLED_TRIES = 2  # a worker killed from outside is no fault of the piece: once more, then give up
+ENDS = frozenset({"done", "failed", "refused", "cancelled"})
+
+
+class Submitted(msgspec.Struct, frozen=True):
+    """Start; `workers` is how many the pool has, for planning."""
+
+    workers: int
+
+
+class ItemsEnded(msgspec.Struct, frozen=True):
+    """Some items of a piece have their outcomes: (index of the point in the job, outcome)."""
+
+    piece_id: str
+    ends: tuple[tuple[int, Outcome], ...]
+
+
+class PieceEnded(msgspec.Struct, frozen=True):
+    """The worker call is over: `death` None when it went through, else what ended it."""
+
+    piece_id: str
+    death: Outcome | None = None
+
+
+class CancelAsked(msgspec.Struct, frozen=True):
+    cause: str
+
+
+Event = Submitted | ItemsEnded | PieceEnded | CancelAsked | Woken
+
+
+class JobEnded(msgspec.Struct, frozen=True):
+    """Sent to the job's principal: one outcome a point, in order, and the last phase."""
+
+    job_id: str
+    outcomes: tuple[Outcome, ...]
+    phase: Phase
+
+
+class JobMachine:
+    """One job. `history` holds every phase; `left` the number of points without outcome."""
+
+    def __init__(self, job: Job, now_ns: int) -> None:
+        self.job = job
+        self.outcomes: list[Outcome | None] = [job.settled.get(index) for index in range(len(job.points))]
+        self.left = self.outcomes.count(None)
+        self.history = [Phase("accepted", "submitted", now_ns)]
+        self._open: dict[str, Piece] = {}
+        self._pieces = 0
+
+    @property
+    def phase(self) -> Phase:
+        return self.history[-1]
+
+    @property
+    def ended(self) -> bool:
+        return self.phase.state in ENDS
+
+    def handle(self, event: Event, now_ns: int) -> list[Effect]:
+        if self.ended:
+            return [note("job_event_ignored", job=self.job.id, event=type(event).__name__)]
+        match event:
+            case Submitted(workers):
+                return self._start(workers, now_ns)
+            case ItemsEnded(piece_id, ends):
+                return self._keep(piece_id, ends, now_ns)
+            case PieceEnded(piece_id, death):
+                return self._piece_ended(piece_id, death, now_ns)
+            case CancelAsked(cause):
+                return self._abandon(Cancelled(cause), now_ns)
+            case Woken():
+                return self._abandon(PastDeadline(self.job.deadline_s), now_ns)
+
+    def _start(self, workers: int, now_ns: int) -> list[Effect]:
+        if self.phase.state != "accepted":
+            return [note("job_event_ignored", job=self.job.id, event="Submitted")]
+        pieces = plan(self.job, workers)
+        effects = [self._enter("planned", f"{len(self.job.points)} runs in {len(pieces)} pieces", now_ns)]
+        if not pieces:
+            return effects + self._finish(now_ns)
+        effects.append(self._enter("running", "pieces handed to the workers", now_ns))
+        effects.append(WakeAt(deadline_ns(self.phase.since_ns, self.job.deadline_s), self.job.id))
+        return effects + self._run(pieces)
+
+    def _run(self, pieces: list[Piece]) -> list[Effect]:
+        self._open.update((piece.id, piece) for piece in pieces)
+        self._pieces += len(pieces)
+        return [Run(piece.id, piece) for piece in pieces]
+
+    def _keep(self, piece_id: str, ends: tuple[tuple[int, Outcome], ...], now_ns: int) -> list[Effect]:
+        if piece_id not in self._open:
+            return [note("job_event_ignored", job=self.job.id, event="ItemsEnded", piece=piece_id)]
+        for index, outcome in ends:
+            if self.outcomes[index] is None:
+                self.outcomes[index] = outcome
+                self.left -= 1
+        return [] if self.left else self._finish(now_ns)
+
+    def _piece_ended(self, piece_id: str, death: Outcome | None, now_ns: int) -> list[Effect]:
+        piece = self._open.pop(piece_id, None)
+        if piece is None:
+            return [note("job_event_ignored", job=self.job.id, event="PieceEnded", piece=piece_id)]
+        items = [item for item in piece.items if self.outcomes[item.index] is None]
+        if not items:
+            return []
+        if death is None:
+            raise Corrupt(f"piece {piece_id} went through but left {len(items)} items without outcome")
+        return self._after_death(piece, items, death, now_ns)
+
+    def _after_death(self, piece: Piece, items: list[Item], death: Outcome, now_ns: int) -> list[Effect]:
+        said = note("worker_died", job=self.job.id, piece=piece.id, how=type(death).__name__, unfinished=len(items))
+        if isinstance(death, WORKER_DEATHS) and len(items) > 1:
+            return [said, *self._run(alone(self.job, piece, items, self._pieces))]
+        if isinstance(death, Killed) and not death.oom_kills and piece.tries + 1 < KILLED_TRIES:
+            again = alone(self.job, msgspec.structs.replace(piece, tries=piece.tries + 1), items, self._pieces)
+            return [said, *self._run(again)]
+        for item in items:
+            self.outcomes[item.index] = death
+        self.left -= len(items)
+        return [said] if self.left else [said, *self._finish(now_ns)]
+
+    def _abandon(self, outcome: Outcome, now_ns: int) -> list[Effect]:
+        effects: list[Effect] = [Stop(piece_id) for piece_id in self._open]
+        self._open.clear()
+        self.outcomes = [outcome if known is None else known for known in self.outcomes]
+        self.left = 0
+        return effects + self._finish(now_ns)
+
+    def _finish(self, now_ns: int) -> list[Effect]:
+        outcomes = tuple(outcome for outcome in self.outcomes if outcome is not None)
+        effects = [self._enter("assembling", "every run has its outcome", now_ns)]
+        effects.append(self._enter(*_verdict(outcomes), now_ns))
+        return [*effects, Send(self.job.principal, JobEnded(self.job.id, outcomes, self.phase))]
+
+    def _enter(self, state: str, cause: str, now_ns: int) -> Effect:
+        self.history.append(Phase(state, cause, now_ns))
+        return note("job_phase", job=self.job.id, state=state, cause=cause)
+
+
+def _verdict(outcomes: tuple[Outcome, ...]) -> tuple[str, str]:
+    """State and cause of a job from its items: done if all are; else the gravest, failed first."""
+    statuses = [status_of(outcome) for outcome in outcomes]
+    for status in ("failed", "cancelled", "refused"):
+        count = statuses.count(status)
+        if count:
+            first = type(outcomes[statuses.index(status)]).__name__
+            return status, f"{count} of {len(outcomes)} runs {status}, the first with {first}"
+    return "done", f"all {len(outcomes)} runs answered"

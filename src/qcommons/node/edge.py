@@ -1,0 +1,263 @@
+"""The user's edge: what a person writes in Python or on a command line becomes a job's parts.
+
+Flow: paths, QASM text, Programs, bindings, observables -> *edge* -> cards, points, wants -> Job.
+Nothing is parsed here: text goes to a worker. All messages name the argument of `run` at fault.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from qcommons.base.errors import UsageError
+from qcommons.circuits.noise import Noise
+from qcommons.circuits.observables import PauliSum
+from qcommons.circuits.program import DEFAULT_CAPS, Program
+from qcommons.engines.records import Amplitudes, Counts, Expectations, Statevector, Want
+from qcommons.jobs.records import Card
+from qcommons.node.frames import Source
+
+__all__ = ["Asked", "Circuit", "asked", "circuits", "noise_of", "points", "values_for", "want_for"]
+
+Circuit = Program | Source | Card
+SHOTS_DEFAULT = 1024
+SHOTS_MAX = 10**9
+POINTS_MAX = 1_000_000
+TEXT_MARKS = re.compile(r"[\n;{]")  # no file name holds these; every program does
+
+
+def circuits(program: Any) -> tuple[list[Circuit], bool]:
+    """Programs and sources of the argument `program`, and whether it was a list of them.
+
+    Raises:
+        UsageError: neither path, OpenQASM text, Program nor a list of those; an unreadable file.
+    """
+    if isinstance(program, list | tuple):
+        if not program:
+            raise UsageError("an empty list of programs; give at least one", where="program")
+        return [_circuit(one) for one in program], True
+    return [_circuit(program)], False
+
+
+def _circuit(one: Any) -> Circuit:
+    match one:
+        case Program() | Source() | Card():
+            return one
+        case bytes():
+            return Source(_capped(one, "<text>"), "<text>")
+        case str() if TEXT_MARKS.search(one) or one.lstrip().startswith("OPENQASM"):
+            return Source(_capped(one.encode("utf-8", "surrogatepass"), "<text>"), "<text>")
+        case str() | Path():
+            return _file(Path(one))
+        case _:
+            kind = type(one).__name__
+            raise UsageError(f"a {kind} is no program: give a path, OpenQASM text or a Program", where="program")
+
+
+def _file(path: Path) -> Source:
+    limit = DEFAULT_CAPS.bytes_max
+    try:
+        with path.open("rb") as file:
+            text = file.read(limit + 1)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot read this file: {why}", where=str(path)) from error
+    return Source(_capped(text, str(path)), str(path))
+
+
+def _capped(text: bytes, name: str) -> bytes:
+    limit = DEFAULT_CAPS.bytes_max
+    if len(text) > limit:
+        raise UsageError(f"more than {limit} bytes of program text", where=name, limit=f"{limit} bytes")
+    return text
+
+
+# bindings
+
+
+def points(bind: Any) -> tuple[list[dict[str, float]], tuple[int, ...] | None]:
+    """Points of the sweep in row-major order, and its shape; shape None where `bind` names one point.
+
+    bind: None, a mapping of input to number or array (arrays are broadcast together), or a list of
+        mappings to numbers.
+    """
+    match bind:
+        case None:
+            return [{}], None
+        case Mapping():
+            return _grid(bind)
+        case str() | bytes():
+            raise UsageError(f"bind={bind!r}: a mapping of input names to numbers is needed", where="bind")
+        case Sequence():
+            if len(bind) > POINTS_MAX:
+                raise UsageError(
+                    f"{len(bind)} points; at most {POINTS_MAX}", where="bind", limit=f"{POINTS_MAX} points"
+                )
+            if not all(isinstance(point, Mapping) for point in bind):
+                raise UsageError("a list of points holds mappings of input names to numbers", where="bind")
+            return [{str(name): _number(name, value) for name, value in point.items()} for point in bind], (len(bind),)
+        case _:
+            raise UsageError(f"bind={type(bind).__name__}: a mapping or a list of mappings is needed", where="bind")
+
+
+def _grid(bind: Mapping[Any, Any]) -> tuple[list[dict[str, float]], tuple[int, ...] | None]:
+    names = [str(name) for name in bind]
+    arrays = [_array(name, value) for name, value in bind.items()]
+    try:
+        shape = np.broadcast_shapes(*(array.shape for array in arrays))
+    except ValueError as error:
+        shapes = ", ".join(f"{name}: {array.shape}" for name, array in zip(names, arrays, strict=True))
+        raise UsageError(f"arrays that do not broadcast together: {shapes}", where="bind") from error
+    size = int(np.prod(shape, dtype=np.int64)) if shape else 1
+    if size > POINTS_MAX:
+        raise UsageError(f"{size} points; at most {POINTS_MAX}", where="bind", limit=f"{POINTS_MAX} points")
+    columns = [np.broadcast_to(array, shape).ravel().tolist() for array in arrays]
+    table = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)] if columns else [{}]
+    return table, shape or None
+
+
+def _array(name: Any, value: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{value!r:.60} is no number or array of numbers", where=f"bind {name}") from error
+
+
+def _number(name: Any, value: Any) -> float:
+    array = _array(name, value)
+    if array.shape:
+        raise UsageError("a list of points holds one number an input, not arrays", where=f"bind {name}")
+    return float(array)
+
+
+def values_for(card: Card, values: Mapping[str, float], *, batch: bool) -> dict[str, float]:
+    """The part of `values` that binds this program; in a list of programs names may be others'.
+
+    Raises:
+        UsageError: an input without value, or an unknown one.
+    """
+    unknown = [] if batch else sorted(set(values) - set(card.inputs))
+    missing = [name for name in card.inputs if name not in values]
+    if missing or unknown:
+        known = ", ".join(card.inputs) or "none"
+        said = f"missing {_few(missing)}, unknown {_few(unknown)}"
+        raise UsageError(f"cannot bind: {said}; this program's inputs are: {known[:200]}", where="bind")
+    return {name: values[name] for name in card.inputs}
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "") if names else "none"
+
+
+# wants
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What was asked of every program, before widths are known."""
+
+    shots: int | None
+    observables: tuple[str | PauliSum, ...]
+    scalar: bool
+    bitstrings: tuple[str, ...]
+    statevector: bool
+
+
+def asked(shots: Any, observable: Any, amplitudes: Any, statevector: bool) -> Asked:
+    """Check the arguments against each other. Raises UsageError."""
+    given = [
+        name
+        for name, there in (
+            ("observable", observable is not None),
+            ("amplitudes", amplitudes is not None),
+            ("statevector", statevector),
+        )
+        if there
+    ]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} exclude each other: run once for each", where=given[1])
+    if shots is not None and (isinstance(shots, bool) or int(shots) != shots or not 1 <= shots <= SHOTS_MAX):
+        raise UsageError(f"shots={shots!r}; allowed 1 to {SHOTS_MAX}", where="shots", limit=f"{SHOTS_MAX} shots")
+    if shots is not None and given and given[0] != "observable":
+        raise UsageError(f"{given[0]} are exact: leave shots out", where="shots")
+    scalar = not isinstance(observable, list | tuple)
+    many = () if observable is None else (observable,) if scalar else tuple(observable)
+    for one in many:
+        if not isinstance(one, str | PauliSum):
+            raise UsageError(f"a {type(one).__name__} is no observable: text or PauliSum", where="observable")
+    if observable is not None and not many:
+        raise UsageError("an empty list of observables; give at least one", where="observable")
+    return Asked(None if shots is None else int(shots), many, scalar, _bitstrings(amplitudes), bool(statevector))
+
+
+def _bitstrings(amplitudes: Any) -> tuple[str, ...]:
+    if amplitudes is None:
+        return ()
+    listed = amplitudes.split(",") if isinstance(amplitudes, str) else list(amplitudes)
+    bits = tuple(str(one).strip() for one in listed)
+    bad = [one for one in bits if not re.fullmatch("[01]+", one)]
+    if bad or not bits:
+        raise UsageError(f"{bad[0] if bad else ''!r:.80} is no bitstring such as 0101", where="amplitudes")
+    return bits
+
+
+def want_for(card: Card, request: Asked) -> Want:
+    """The want of one program. Raises UsageError where widths do not fit it."""
+    if request.statevector:
+        return Statevector()
+    if request.bitstrings:
+        for bits in request.bitstrings:
+            if len(bits) != card.n_qubits:
+                what = f"{bits[:80]!r} has {len(bits)} bits; this program has {card.n_qubits} qubits"
+                raise UsageError(what, where="amplitudes", limit=f"{card.n_qubits} bits")
+        return Amplitudes(request.bitstrings)
+    if request.observables:
+        return Expectations(tuple(_observable(one, card.n_qubits) for one in request.observables), request.shots)
+    return Counts(request.shots or SHOTS_DEFAULT)
+
+
+def _observable(one: str | PauliSum, n_qubits: int) -> PauliSum:
+    if isinstance(one, str):
+        from qcommons.circuits.observables import parse_observable
+
+        return parse_observable(one, n_qubits)
+    highest = max((qubit for term in one.terms for qubit, _ in term.paulis), default=-1)
+    if highest >= n_qubits:
+        what = f"{one.text[:80]!r} acts on qubit {highest}; this program has {n_qubits} qubits"
+        raise UsageError(what, where="observable", limit=f"{n_qubits} qubits")
+    return one
+
+
+def noise_of(noise: Any) -> Noise | None:
+    """Noise from a Noise, text such as "depolarizing:0.01", or the path of a device profile (.toml).
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    match noise:
+        case None | Noise():
+            return noise
+        case Path():
+            return _profile(noise)
+        case str() if noise.endswith(".toml"):
+            return _profile(Path(noise))
+        case str():
+            from qcommons.circuits.noise import parse_noise
+
+            return parse_noise(noise)
+        case _:
+            raise UsageError(f"a {type(noise).__name__} is no noise: text, a profile's path or Noise", where="noise")
+
+
+def _profile(path: Path) -> Noise:
+    from qcommons.circuits.noise import load_profile
+
+    text = _file(path).text
+    try:
+        return load_profile(text.decode("utf-8"), "toml")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"not UTF-8 at byte {error.start}", where=str(path)) from error

@@ -1,0 +1,76 @@
+"""The node's place on disk: where it is, and the measured cost constants it keeps there.
+
+Flow: calibration (in a worker) -> *Home* -> cost constants of every later run. `QCOMMONS_HOME` says
+where, else the user's data folder of the platform. Files are replaced whole, never edited.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from qcommons.node.frames import Calibration, Constants
+
+__all__ = ["Home", "home_path", "processor"]
+
+CALIBRATION_BYTES_MAX = 1 << 20
+
+
+def home_path() -> Path:
+    """`QCOMMONS_HOME`, else the platform's user data folder."""
+    chosen = os.environ.get("QCOMMONS_HOME")
+    if chosen:
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("qcommons"))
+
+
+class Home:
+    """Reads and writes the files of one home; makes the folder (0700) when it first writes."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path if path is not None else home_path()
+
+    @property
+    def calibration_path(self) -> Path:
+        return self.path / "calibration.json"
+
+    def calibration(self) -> Calibration | None:
+        """What was measured, stale or not; None where nothing usable is stored."""
+        try:
+            if self.calibration_path.stat().st_size > CALIBRATION_BYTES_MAX:
+                return None
+            return msgspec.json.decode(self.calibration_path.read_bytes(), type=Calibration)
+        except (OSError, msgspec.DecodeError):
+            return None  # it is a cache: measured again
+
+    def constants(self) -> Constants:
+        """Stored constants, {} (the engines' defaults) where there are none."""
+        known = self.calibration()
+        return {} if known is None or known.machine != processor() else known.constants
+
+    def keep(self, calibration: Calibration) -> None:
+        """Store fresh constants. Raises OSError where the home cannot be written."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        data = msgspec.json.format(msgspec.json.encode(calibration))
+        descriptor, name = tempfile.mkstemp(dir=self.path, prefix=".calibration")
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(self.calibration_path)
+
+
+def processor() -> str:
+    """Model of the processor, as the system calls it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else f"{platform.machine()} {platform.processor()}".strip()

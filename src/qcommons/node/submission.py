@@ -1,0 +1,93 @@
+"""From checked arguments to a Job: every program with every point, each with its seed.
+
+Flow: edge (arguments), cards (programs) -> *submission* -> Job -> driver.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from qcommons.base.errors import UsageError
+from qcommons.base.ids import job_id
+from qcommons.base.seeds import derive
+from qcommons.circuits.noise import Noise
+from qcommons.engines.records import Counts, Limits, Want
+from qcommons.jobs.outcomes import Misused, Outcome
+from qcommons.jobs.records import Card, Job, Point
+from qcommons.node import edge
+
+__all__ = ["positive", "submission"]
+
+NO_CARD = Card(b"", "", 0, (), (), 0)  # of a program that did not parse
+
+
+def submission(
+    cards: list[Card | Outcome],
+    points: list[dict[str, float]],
+    request: edge.Asked,
+    *,
+    batch: bool,
+    seed: int | None,
+    noise: Noise | None,
+    engine: str | None,
+    method: str | None,
+    limits: Limits,
+    deadline_s: float,
+) -> Job:
+    """Every program with every point; what cannot run is settled with its outcome.
+
+    A single run uses the job's seed itself; of several, each has a seed derived from it, which its
+    result reports and which repeats that run alone.
+    """
+    root = _seed(seed)
+    alone = len(cards) * len(points) == 1
+    settled: dict[int, Outcome] = {}
+    runs: list[Point] = []
+    wants: list[Want] = []
+    programs: list[Card] = []
+    for place, card in enumerate(cards):
+        trouble: Outcome | None = None if isinstance(card, Card) else card
+        known = card if isinstance(card, Card) else NO_CARD
+        want: Want = Counts(1)
+        if trouble is None:
+            try:
+                want = edge.want_for(known, request)
+            except UsageError as error:
+                trouble = Misused(error.what, error.where, error.limit)
+        wants.append(want)
+        programs.append(known)
+        for values in points:
+            index = len(runs)
+            bound, misused = _bound(known, values, batch) if trouble is None else (values, trouble)
+            if misused is not None:
+                settled[index] = misused
+            runs.append(Point(place, bound, root if alone else derive(root, "run", index)))
+    return Job(
+        id=job_id(secrets.token_bytes(16)), programs=tuple(programs), wants=tuple(wants), points=tuple(runs), seed=root,
+        limits=limits, deadline_s=deadline_s, noise=noise, engine=engine, method=method, settled=settled,
+    )  # fmt: skip
+
+
+def _bound(card: Card, values: dict[str, float], batch: bool) -> tuple[dict[str, float], Outcome | None]:
+    if not values and not card.inputs:
+        return values, None
+    try:
+        return edge.values_for(card, values, batch=batch), None
+    except UsageError as error:
+        return values, Misused(error.what, error.where, error.limit)
+
+
+def _seed(seed: int | None) -> int:
+    if seed is None:
+        return secrets.randbits(63)
+    if isinstance(seed, bool) or int(seed) != seed or not 0 <= seed < 1 << 63:
+        raise UsageError(f"seed={seed!r}; allowed 0 to 2^63-1", where="seed", limit="2^63-1")
+    return int(seed)
+
+
+def positive(name: str, value: float | None, default: float) -> float:
+    if value is None:
+        return default
+    if not value > 0:
+        raise UsageError(f"{name}={value!r}; a number above 0 is needed", where=name)
+    return float(value)

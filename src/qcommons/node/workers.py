@@ -1,0 +1,237 @@
+"""The pool of warm worker processes: calls in, ends out, every death a typed outcome.
+
+Flow: embedded (Run effects, sources) -> *WorkerPool* -> process -> worker. One thread a worker waits
+on its pipes and calls the listener; workers start when there is work, stay warm, and are replaced
+when they die. Nothing here knows what a job is.
+
+    waiting -> running -> over      `stop` ends a call in either state; a running one by killing its
+                                    worker. Every call ends with exactly one `over`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import collections
+import os
+import threading
+from collections.abc import Callable, Sequence
+
+from qcommons.jobs.outcomes import Cancelled, NotStarted, Outcome
+from qcommons.node.frames import Call, Configure, Constants, Value
+from qcommons.node.process import WORKER_COMMAND, WorkerProcess
+
+__all__ = ["Handle", "WorkerPool", "default_size"]
+
+Ends = tuple[tuple[int, Value], ...]
+WORKERS_DEFAULT_MAX = 4  # more is a choice: each holds 0.1 to 0.5 GB once its engines are imported
+START_TRIES = 2
+
+
+def default_size() -> int:
+    """Workers by default: one a core this process may use, at least one, at most four."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS
+        cores = os.cpu_count() or 1
+    return max(1, min(cores, WORKERS_DEFAULT_MAX))
+
+
+class Handle:
+    """One call in the pool.
+
+    on_ends: called with (index, value) pairs as they come. on_over: called once, with None when the
+    call went through, else with what ended it. Both from a thread of the pool: be brief.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        on_ends: Callable[[Ends], None],
+        on_over: Callable[[Outcome | None], None],
+        memory_bytes: int,
+        cpu_s: float,
+    ) -> None:
+        self.call = call
+        self.on_ends = on_ends
+        self.on_over = on_over
+        self.memory_bytes = memory_bytes
+        self.cpu_s = cpu_s
+        self.stopped: Outcome | None = None
+
+
+class WorkerPool:
+    """At most `size` workers. Safe to use from several threads; `close` (or exit) ends all processes.
+
+    command: how to start a worker (tests pass faulty ones).
+    """
+
+    def __init__(self, size: int | None = None, command: Sequence[str] = WORKER_COMMAND) -> None:
+        self.size = size or default_size()
+        self.constants: Constants = {}
+        self._command = command
+        self._lock = threading.Condition()
+        self._waiting: collections.deque[Handle] = collections.deque()
+        self._slots: list[_Slot] = []
+        self._idle = 0
+        self._closed = False
+        self._pid = os.getpid()
+        atexit.register(self.close)
+
+    def submit(
+        self,
+        call: Call,
+        on_ends: Callable[[Ends], None],
+        on_over: Callable[[Outcome | None], None],
+        *,
+        memory_bytes: int = 0,
+        cpu_s: float = 0.0,
+    ) -> Handle:
+        """Queue a call. memory_bytes and cpu_s: its limits, for the outcome if it dies of one."""
+        handle = Handle(call, on_ends, on_over, memory_bytes, cpu_s)
+        with self._lock:
+            if not self._closed:
+                self._waiting.append(handle)
+                if self._idle < len(self._waiting) and len(self._slots) < self.size:
+                    self._slots.append(_Slot(self, self._lock, len(self._slots)))
+                    self._slots[-1].start()
+                else:
+                    self._lock.notify()
+                return handle
+        on_over(NotStarted("the pool is closed"))
+        return handle
+
+    def stop(self, handle: Handle, outcome: Outcome) -> None:
+        """End a call that waits or runs; `on_over` gets `outcome`. Nothing if it is over."""
+        with self._lock:
+            if handle in self._waiting:
+                self._waiting.remove(handle)
+            else:
+                for slot in self._slots:
+                    if slot.handle is handle:
+                        handle.stopped = outcome
+                        slot.kill()
+                return
+        handle.on_over(outcome)
+
+    def warm(self) -> None:
+        """Start one worker now if there is none, so that the first job finds it ready."""
+        self.submit(Configure(self.constants), lambda _: None, lambda _: None)
+
+    def pids(self) -> list[int]:
+        """Of the living workers."""
+        with self._lock:
+            return [slot.process.pid for slot in self._slots if slot.process is not None]
+
+    def close(self) -> None:
+        """End every worker and every call (`Cancelled`); returns when the processes are gone."""
+        if self._pid != os.getpid():  # a forked child does not own the workers, nor the state of the lock
+            return
+        atexit.unregister(self.close)
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            waiting, self._waiting = list(self._waiting), collections.deque()
+            for slot in self._slots:
+                if slot.handle is not None:
+                    slot.handle.stopped = Cancelled("the node was closed")
+                slot.kill()
+            self._lock.notify_all()
+        for handle in waiting:
+            handle.on_over(Cancelled("the node was closed"))
+        for slot in self._slots:
+            if slot is not threading.current_thread():
+                slot.join()
+
+    def take(self, slot: _Slot) -> Handle | None:
+        """The next call for a slot's thread; None when the pool is closed. Waits."""
+        with self._lock:
+            self._idle += 1
+            while not self._waiting and not self._closed:
+                self._lock.wait()
+            self._idle -= 1
+            slot.handle = None if self._closed else self._waiting.popleft()
+            return slot.handle
+
+
+class _Slot(threading.Thread):
+    """The thread of one worker: takes calls, keeps the process alive, reports ends and deaths."""
+
+    def __init__(self, pool: WorkerPool, lock: threading.Condition, number: int) -> None:
+        super().__init__(name=f"qcommons-worker-{number}", daemon=True)
+        self._pool = pool
+        self._lock = lock
+        self.process: WorkerProcess | None = None
+        self.handle: Handle | None = None
+        self._constants: Constants = {}
+
+    def kill(self) -> None:
+        """With the lock held."""
+        if self.process is not None:
+            self.process.kill()
+
+    def run(self) -> None:
+        while (handle := self._pool.take(self)) is not None:
+            over = self._serve(handle)
+            with self._lock:
+                self.handle = None
+                over = handle.stopped if handle.stopped is not None else over
+            if over is not None or handle.stopped is not None:
+                self._bury()
+            handle.on_over(over)
+        self._bury()
+
+    def _serve(self, handle: Handle) -> Outcome | None:
+        process = self._ready()
+        if isinstance(process, NotStarted):
+            return process
+        with self._lock:
+            if handle.stopped is not None:  # while the process was starting: later `stop`s find it to kill
+                return handle.stopped
+        if isinstance(handle.call, Configure):
+            return None
+        if process.send(handle.call):
+            while (ended := process.receive()) is not None:
+                if handle.stopped is None:
+                    handle.on_ends(ended.ends)
+                if ended.last:
+                    if ended.retire:
+                        self._bury()
+                    return None
+        return process.death(handle.memory_bytes, handle.cpu_s)
+
+    def _ready(self) -> WorkerProcess | NotStarted:
+        """The living worker, started if needed, with the newest constants."""
+        why = ""
+        for _ in range(START_TRIES):
+            try:
+                if self.process is not None and not self.process.alive:  # killed while idle: no call's fault
+                    self._bury()
+                if self.process is None:
+                    self._start()
+                process = self.process
+            except (OSError, ValueError) as error:
+                return NotStarted(f"{type(error).__name__}: {error}")
+            if process is None:
+                return NotStarted("the pool is closed")
+            constants = self._pool.constants
+            if constants is self._constants or process.send(Configure(constants)):
+                self._constants = constants
+                return process
+            why = process.last_words or "it ended at once"
+            self._bury()
+        return NotStarted(why)
+
+    def _start(self) -> None:
+        process = WorkerProcess(self._pool._command)
+        self._constants = {}
+        with self._lock:
+            if self._pool._closed:
+                process.kill()
+            self.process = process
+
+    def _bury(self) -> None:
+        with self._lock:
+            process, self.process = self.process, None
+        if process is not None:
+            process.bury()

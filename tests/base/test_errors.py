@@ -1,0 +1,28 @@
+"""Four errors, told apart by who must act."""
+
+from __future__ import annotations
+
+import pytest
+
+from qcommons.base.errors import Corrupt, PeerError, QCommonsError, Unavailable, UsageError
+
+
+def test_each_error_names_who_must_act_and_its_exit_code() -> None:
+    assert {(kind.__name__, kind.who, kind.exit_code) for kind in QCommonsError.__subclasses__()} == {
+        ("UsageError", "caller", 2),
+        ("PeerError", "peer", 5),
+        ("Unavailable", "resources", 4),
+        ("Corrupt", "qcommons", 5),
+    }
+
+
+@pytest.mark.parametrize("kind", [UsageError, PeerError, Unavailable, Corrupt])
+def test_an_error_carries_place_and_limit_beside_the_sentence(kind: type[QCommonsError]) -> None:
+    error = kind("5 shots; allowed 1 to 4", where="shots", limit="4 shots")
+    assert (error.what, error.where, error.limit) == ("5 shots; allowed 1 to 4", "shots", "4 shots")
+    assert str(error) == "shots: 5 shots; allowed 1 to 4"
+    assert str(kind("no place")) == "no place"
+
+
+def test_evidence_is_cut_to_a_kibibyte() -> None:
+    assert PeerError("bad", evidence=b"x" * 5000).evidence == b"x" * 1024

@@ -1,0 +1,103 @@
+"""The front of the command line: help, dispatch, exit codes, errors as JSON."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from qcommons.base.errors import Corrupt, PeerError, Unavailable, UsageError
+from qcommons.clients.cli import main as front
+from qcommons.clients.cli import version
+from qcommons.clients.cli.main import COMMANDS, exit_code, main
+
+SCRIPT = Path(sys.executable).parent / "qcommons"
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    printed = capsys.readouterr().out
+    for row in COMMANDS:
+        assert f"  {row.name} " in printed and row.help in printed
+    assert main([]) == 2
+
+
+def test_help_costs_less_than_150_ms_of_cpu() -> None:
+    """The least of five runs: other work on the machine adds to each, never takes away."""
+    costs = []
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([SCRIPT, "--help"], check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        costs.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(costs) < 0.150
+
+
+def test_help_imports_no_heavy_library() -> None:
+    code = (
+        "import sys; from qcommons.clients.cli.main import main; main(['--help']); "
+        "print([m for m in ('numpy', 'rich', 'msgspec', 'argparse') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("row", COMMANDS, ids=lambda row: row.name)
+def test_every_command_has_its_own_help_and_json(row: front.Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([row.name, "--help"]) == 0
+    printed = capsys.readouterr().out
+    assert f"qcommons {row.name}" in printed and "--json" in printed
+
+
+def test_version_is_the_installed_one(capsys: pytest.CaptureFixture[str]) -> None:
+    from importlib.metadata import version as installed
+
+    assert main(["--version"]) == 0
+    assert installed("qcommons") in capsys.readouterr().out
+    assert main(["version", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["qcommons"] == installed("qcommons")
+
+
+@pytest.mark.parametrize("words", [["fly"], ["version", "--wings"], ["config"], ["run"], ["run", "x", "--shots", "0"]])
+def test_a_wrong_command_line_ends_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    printed = capsys.readouterr()
+    assert printed.out == "" and printed.err.startswith("qcommons: command line: ")
+    assert main([*words, "--json"]) == 2
+    body = json.loads(capsys.readouterr().out)
+    assert body["status"] == "failed" and body["error"]["who"] == "caller"
+    assert set(body["error"]) == {"who", "what", "where", "limit"}
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "status"),
+    [(UsageError("a"), 2, "failed"), (Unavailable("a", limit="12 GiB"), 3, "refused"), (Unavailable("a"), 4, "failed"),
+     (PeerError("a"), 5, "failed"), (Corrupt("a"), 5, "failed"), (KeyboardInterrupt(), 6, "cancelled"),
+     (ZeroDivisionError("a"), 5, "failed")],
+)  # fmt: skip
+def test_each_error_has_its_exit_code(
+    error: BaseException, code: int, status: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(_args: object) -> int:
+        raise error
+
+    monkeypatch.setattr(version, "command", fails)
+    assert main(["version", "--json"]) == code
+    assert json.loads(capsys.readouterr().out)["status"] == status
+
+
+def test_an_outcome_may_set_its_own_exit_code() -> None:
+    error = Unavailable("past the deadline", limit="60 s")
+    error.exit_code = 5
+    assert exit_code(error) == 5
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{SCRIPT} --help | true; echo ${{PIPESTATUS[0]}}"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "0\n" and done.stderr == ""

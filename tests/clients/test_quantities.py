@@ -1,0 +1,53 @@
+"""Numbers with units and angles as people type them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from qcommons.base.errors import UsageError
+from qcommons.clients.quantities import angle_rad, memory_bytes, seconds, seconds_text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("4GiB", 4 * 1024**3), ("500MB", 500_000_000), ("123456", 123456), (" 1.5 KiB ", 1536)]
+)
+def test_memory_is_read_in_iec_and_si_units(text: str, expected: int) -> None:
+    assert memory_bytes(text, "--memory") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("60s", 60), ("2m", 120), ("250ms", 0.25), ("1.5", 1.5), ("1e2s", 100), ("1h", 3600)]
+)
+def test_seconds_are_read_with_their_unit(text: str, expected: float) -> None:
+    assert seconds(text, "--deadline") == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("text", ["", "GiB", "-1s", "0s", "4 parsecs", "nan", "inf", "1e999s"])
+def test_a_bad_duration_names_its_option(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        seconds(text, "--deadline")
+    assert caught.value.where == "--deadline"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("0.3", 0.3), ("-1e-3", -1e-3), ("pi", math.pi), ("-pi/4", -math.pi / 4), ("3*pi/4", 3 * math.pi / 4),
+     ("2pi", 2 * math.pi), ("1/3", 1 / 3), ("+.5", 0.5)],
+)  # fmt: skip
+def test_angles_may_use_pi_and_fractions(text: str, expected: float) -> None:
+    assert angle_rad(text, "--bind") == pytest.approx(expected, rel=1e-15)
+
+
+@pytest.mark.parametrize("text", ["", "nan", "inf", "1e999", "pi pi", "1/0", "__import__('os')", "2**9"])
+def test_other_angle_texts_are_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        angle_rad(text, "--bind")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(5.2e-5, "52 us"), (0.00123, "1.23 ms"), (3600.0, "1 h"), (3.1e8, "3.1e+08 s")]
+)
+def test_durations_are_shown_in_their_unit(value: float, text: str) -> None:
+    assert seconds_text(value) == text

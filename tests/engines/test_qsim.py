@@ -1,0 +1,71 @@
+"""The qsim engine beyond the conformance suite: no cirq, wide programs, single precision."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from qcommons.base.errors import UsageError
+from qcommons.base.seeds import stream
+from qcommons.circuits.observables import PauliSum, Term
+from qcommons.circuits.program import Op, Program
+from qcommons.engines.aer_engine import ENGINE as AER
+from qcommons.engines.qsim_engine import ENGINE
+from qcommons.engines.records import CapExceeded, Counts, Expectations, Limits, Statevector, Task
+
+pytestmark = pytest.mark.skipif(ENGINE.installed() is None, reason=f"needs {ENGINE.install}")
+LIMITS = Limits(memory_bytes=1 << 30, seconds=30.0)
+METHOD = "statevector_f32"
+
+
+def brickwork(n, depth):
+    rng = stream(2, "test", "qsim")
+    ops = []
+    for layer in range(depth):
+        ops += [Op("u", (q,), tuple(rng.uniform(0, 3, 3).tolist())) for q in range(n)]
+        ops += [Op("cx", (q, q + 1)) for q in range(layer % 2, n - 1, 2)]
+    ops.append(Op("swap", (0, 2, 4, n - 1), controls=2))
+    return Program(n, (), tuple(ops))
+
+
+def test_fused_brickwork_agrees_with_double_precision():
+    """Above NARROW qubits gates are fused; a wrong fusing option would show here only."""
+    program = brickwork(14, 12)
+    found = np.array([complex(*a) for a in ENGINE.run(Task(program, Statevector(), METHOD, 1, LIMITS)).amplitudes])
+    exact = np.array([complex(*a) for a in AER.run(Task(program, Statevector(), "statevector", 1, LIMITS)).amplitudes])
+    assert np.abs(found - exact).max() < 2e-6
+    assert abs(np.vdot(exact, found)) == pytest.approx(1, abs=1e-5)
+
+
+def test_expectations_of_a_fused_state():
+    terms = (Term(0.5, ((0, "X"), (13, "Z"))), Term(-1.5, ((3, "Y"), (4, "Y"), (9, "Z"))), Term(2.0, ()))
+    want = Expectations((PauliSum(terms, "sum"), PauliSum((Term(3.0, ()),), "constant")))
+    program = brickwork(14, 4)
+    found = ENGINE.run(Task(program, want, METHOD, 1, LIMITS)).estimates
+    exact = AER.run(Task(program, want, "statevector", 1, LIMITS)).estimates
+    assert found[0].value == pytest.approx(exact[0].value, abs=2e-5)
+    assert found[1].value == 3.0
+
+
+def test_running_imports_no_cirq():
+    code = (
+        "import sys; from qcommons.engines.qsim_engine import ENGINE; "
+        "[ENGINE.run(task) for _, task, _ in ENGINE.probes()[:1]]; "
+        "print('cirq' in sys.modules, 'qsimcirq' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_memory_is_refused_before_it_is_taken():
+    program = Program(34, (("c", 1),), (Op("h", (0,)), Op("measure", (0,), (), (0,))))
+    with pytest.raises(CapExceeded, match="137438953472 B for 34 qubits"):
+        ENGINE.run(Task(program, Counts(1), METHOD, 1, LIMITS))
+
+
+def test_a_statevector_wider_than_twenty_qubits_is_refused():
+    with pytest.raises(UsageError, match="at most 20"):
+        ENGINE.run(Task(Program(21, (), ()), Statevector(), METHOD, 1, LIMITS))

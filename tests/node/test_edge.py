@@ -1,0 +1,97 @@
+"""The edge and the submission: what users write, read as they meant it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.node.making import BELL
+
+from qcommons.base.errors import UsageError
+from qcommons.circuits.program import DEFAULT_CAPS
+from qcommons.engines.records import Amplitudes, Counts, Expectations, Limits, Statevector
+from qcommons.jobs.outcomes import Misused
+from qcommons.node import edge
+from qcommons.node.card import card_of
+from qcommons.node.frames import Source
+from qcommons.node.submission import positive, submission
+
+LIMITS = Limits(memory_bytes=1, seconds=1.0)
+COUNTS = edge.asked(None, None, None, False)
+
+
+@pytest.mark.parametrize("text", ["OPENQASM 3;", "qubit q;", "x\ny", "gate g a { }"])
+def test_text_is_told_from_a_file_name(text: str) -> None:
+    assert edge.circuits(text)[0] == [Source(text.encode(), "<text>")]
+
+
+def test_a_file_longer_than_the_cap_is_refused_before_it_is_read_whole(tmp_path: Path) -> None:
+    huge = tmp_path / "huge.qasm"
+    with huge.open("wb") as file:
+        file.truncate(DEFAULT_CAPS.bytes_max + 1)
+    with pytest.raises(UsageError, match="more than") as caught:
+        edge.circuits(huge)
+    assert caught.value.limit == f"{DEFAULT_CAPS.bytes_max} bytes"
+    with pytest.raises(UsageError, match="cannot read"):
+        edge.circuits(tmp_path)
+
+
+def test_a_grid_is_in_row_major_order() -> None:
+    points, shape = edge.points({"a": np.array([[1], [2]]), "b": [10, 20, 30]})
+    assert shape == (2, 3)
+    assert [(p["a"], p["b"]) for p in points] == [(1, 10), (1, 20), (1, 30), (2, 10), (2, 20), (2, 30)]
+    assert edge.points({"a": 1, "b": np.float32(2)}) == ([{"a": 1.0, "b": 2.0}], None)
+    assert edge.points({}) == ([{}], None)
+
+
+def test_a_sweep_that_would_not_end_is_refused_before_it_is_built() -> None:
+    with pytest.raises(UsageError, match="points"):
+        edge.points({"a": np.zeros((2_000, 1)), "b": np.zeros(2_000)})
+
+
+def test_each_want_is_the_one_asked_for() -> None:
+    card = card_of(BELL)
+    assert edge.want_for(card, COUNTS) == Counts(1024)
+    assert edge.want_for(card, edge.asked(7, None, None, False)) == Counts(7)
+    assert edge.want_for(card, edge.asked(None, None, " 01, 11", False)) == Amplitudes(("01", "11"))
+    assert edge.want_for(card, edge.asked(None, None, None, True)) == Statevector()
+
+
+def test_a_single_run_takes_the_seed_itself_and_several_take_derived_ones() -> None:
+    card = card_of(BELL)
+    options = {"batch": True, "noise": None, "engine": None, "method": None, "limits": LIMITS, "deadline_s": 1.0}
+    assert submission([card], [{}], COUNTS, seed=5, **options).points[0].seed == 5
+    seeds = [point.seed for point in submission([card, card], [{}], COUNTS, seed=5, **options).points]
+    assert 5 not in seeds
+    assert len(set(seeds)) == 2
+
+
+def test_a_program_that_did_not_parse_keeps_its_place_in_the_batch() -> None:
+    options = {"batch": True, "noise": None, "engine": None, "method": None, "limits": LIMITS, "deadline_s": 1.0}
+    trouble = Misused("bad", where="b.qasm:1:1")
+    job = submission([card_of(BELL), trouble], [{}, {}], COUNTS, seed=5, **options)
+    assert job.settled == {2: trouble, 3: trouble}
+    assert len(job.points) == 4
+
+
+@pytest.mark.parametrize("value", [0, -1.0, float("nan")])
+def test_limits_are_above_zero(value: float) -> None:
+    with pytest.raises(UsageError, match="deadline_s"):
+        positive("deadline_s", value, 1.0)
+
+
+def test_observables_and_noise_are_read_from_text_and_files(tmp_path: Path) -> None:
+    want = edge.want_for(card_of(BELL), edge.asked(50, ["ZZ", "0.5 XI"], None, False))
+    assert isinstance(want, Expectations)
+    assert [one.text for one in want.observables] == ["ZZ", "0.5 XI"]
+    assert want.shots == 50
+    with pytest.raises(UsageError):
+        edge.want_for(card_of(BELL), edge.asked(None, "ZZZ", None, False))
+    noise = edge.noise_of("depolarizing:0.01")
+    assert noise is not None
+    assert noise.rules[0].channels[0].values == (0.01,)
+    assert edge.noise_of(noise) is noise
+    (tmp_path / "bad.toml").write_bytes(b"\xff")
+    with pytest.raises(UsageError, match="not UTF-8 at byte 0"):
+        edge.noise_of(tmp_path / "bad.toml")

@@ -1,0 +1,73 @@
+"""Set up `.venv` for `make`: the one step between a fresh clone and every other command.
+
+Usage: `python3 tools/setup.py run` (what `make demo` needs) or `dev` (what `make test` needs).
+Runs under the system's Python with the standard library alone, and ends with a stamp file that
+make compares with pyproject.toml and constraints.txt. `constraints.txt` pins every version, so two
+clones of one commit get the same packages.
+"""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON_MIN = (3, 11)
+KINDS = {"run": ".", "dev": ".[dev,fast,tn]"}  # stamp -> what pip installs
+
+
+def fail(message):
+    """Say what is missing and what to do, without a traceback."""
+    sys.stderr.write("setup: " + message + "\n")
+    sys.exit(1)
+
+
+def check_python():
+    """Refuse an old Python, or one without venv and pip, with the command that repairs it."""
+    found = "{}.{}".format(*sys.version_info[:2])
+    if sys.version_info[:2] < PYTHON_MIN:
+        wanted = "{}.{}".format(*PYTHON_MIN)
+        fail(
+            f"Python {wanted} or newer is needed; {sys.executable} is {found}. "
+            f"Name another one: make PYTHON=/path/to/python{wanted} demo"
+        )
+    try:
+        import ensurepip
+        import venv
+    except ImportError as error:
+        fail(
+            f"this Python {found} cannot make environments ({error.name} is missing). "
+            f"Debian and Ubuntu: sudo apt install python{found}-venv. Fedora: sudo dnf install python3-pip. "
+            "Or name another Python: make PYTHON=/path/to/python3 demo"
+        )
+    assert ensurepip and venv
+
+
+def run(*command):
+    """Run one step quietly; on failure show what it said."""
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode:
+        sys.stderr.write(done.stdout[-4000:])
+        fail(f"`{' '.join(map(str, command))}` ended with {done.returncode}; see above, then run make again")
+
+
+def main():
+    """Make the environment if it is not there, install, leave the stamp."""
+    kind = sys.argv[1] if len(sys.argv) == 2 else ""
+    if kind not in KINDS:
+        fail(f"say `run` or `dev`; got {sys.argv[1:]}")
+    check_python()
+    start_s = time.perf_counter()
+    python = VENV / "bin" / "python"
+    print(f"setup: installing into .venv what `{kind}` needs (some minutes the first time)", flush=True)
+    if not (VENV / "bin" / "pip").exists():  # absent, or left half-made by an interrupted run
+        run(sys.executable, "-m", "venv", "--clear", VENV)
+    run(python, "-m", "pip", "install", "--quiet", "-c", "constraints.txt", "-e", KINDS[kind])
+    for name in ["run", "dev"] if kind == "dev" else ["run"]:  # dev holds everything that run needs
+        (VENV / f".ready-{name}").write_text("installed\n", encoding="utf-8")
+    print(f"setup: done in {time.perf_counter() - start_s:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
