@@ -1,4 +1,7 @@
-"""Device profiles: each field reaches the right place, each mistake is named."""
+"""Device profiles: each field reaches the right place, each mistake is named.
+
+Modules: noise_profile.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""Settings: flag > environment > file > default, each with its origin."""
+"""Settings: flag > environment > file > default, each with its origin.
+
+Modules: config, embedded.
+"""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def test_interrupt_cancels_with_6(tmp_path: Path) -> None:
     """Ctrl-C in the middle of a long run: exit 6 within seconds, no process left behind."""
     path = tmp_path / "long.qasm"
     layers = (
-        "for int l in [0:400] { for int i in [0:23] { ry(0.1*l+i) q[i]; } for int i in [0:22] { cx q[i], q[i+1]; } }"
+        "for int l in [0:100] { for int i in [0:23] { ry(0.1*l+i) q[i]; } for int i in [0:22] { cx q[i], q[i+1]; } }"
     )
     path.write_text(f'OPENQASM 3.0; include "stdgates.inc"; qubit[24] q; {layers}')
     process = subprocess.Popen(

@@ -1,4 +1,7 @@
-"""The aer engine beyond the conformance suite: wide registers, matrix product states, line orders."""
+"""The aer engine beyond the conformance suite: wide registers, matrix product states, line orders.
+
+Modules: aer_engine, aer_circuit, aer_mps, mps, mps_plan, line_order.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The frames engine: pulling back, active width, outcome map, deferral, against dense references."""
+"""The frames engine: pulling back, active width, outcome map, deferral, against dense references.
+
+Modules: frames_engine, frames, active_register, frames_amplitudes, ch_form, defer.
+"""
 
 from __future__ import annotations
 

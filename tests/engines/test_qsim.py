@@ -1,4 +1,7 @@
-"""The qsim engine beyond the conformance suite: no cirq, wide programs, single precision."""
+"""The qsim engine beyond the conformance suite: no cirq, wide programs, single precision.
+
+Modules: qsim_engine, qsim_circuit.
+"""
 
 from __future__ import annotations
 

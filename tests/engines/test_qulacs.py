@@ -1,4 +1,7 @@
-"""The qulacs engine: fusion is exact in phase, states are not shared, small tasks stay cheap."""
+"""The qulacs engine: fusion is exact in phase, states are not shared, small tasks stay cheap.
+
+Modules: qulacs_engine, qulacs_fusion, qulacs_gates.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The tn engine beyond the conformance suite: wide circuits, slicing, refusals."""
+"""The tn engine beyond the conformance suite: wide circuits, slicing, refusals.
+
+Modules: tn_engine, tn_network.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The embedded node: arguments, batches, sweeps, seeds, cancelling; with a stand-in engine."""
+"""The embedded node: arguments, batches, sweeps, seeds, cancelling; with a stand-in engine.
+
+Modules: embedded, driver.
+"""
 
 from __future__ import annotations
 

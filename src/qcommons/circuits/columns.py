@@ -223,7 +223,8 @@ def _floats(name: str, raw: bytes, count: int) -> Floats:
     if not count:
         return NO_FLOATS
     column = np.frombuffer(raw, "<f8")
-    signed_zero = MINUS_ZERO in raw and (np.signbit(column) & (column == 0.0)).any()  # first at any offset, and fast
+    # as integers: libraries built for speed leave the process flushing subnormals, which then compare equal to 0
+    signed_zero = MINUS_ZERO in raw and (np.frombuffer(raw, "<u8") == 1 << 63).any()  # first at any offset: fast
     if signed_zero or not _all(np.isfinite(column)):
         refuse("entries must be finite, zero without a sign", name)
     return column

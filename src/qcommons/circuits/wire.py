@@ -197,7 +197,9 @@ def _packed_floats(name: str, values: Iterable[float]) -> bytes:
         column = np.array(array("d", values))
     except (OverflowError, TypeError) as error:
         raise UsageError(f"an entry is no float64: {error}", where=f"program wire, {name}") from error
-    return (column + 0.0).astype("<f8").tobytes()  # + 0.0 takes the sign off -0.0 and changes nothing else
+    bits = column.view(np.uint64)
+    bits[bits == 1 << 63] = 0  # -0.0 is written as 0.0; not by arithmetic, which may flush subnormals
+    return column.astype("<f8").tobytes()
 
 
 # ---- columns to program -----------------------------------------------------------------------

@@ -15,9 +15,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qcommons.base.errors import UsageError
 from qcommons.circuits.gates import unitary
 from qcommons.circuits.lower import euler, lower_op
-from qcommons.circuits.noise import Channel, Noise, channels_after, kraus, pauli_probabilities, readout_for
+from qcommons.circuits.noise import (
+    JOINT_QUBITS_MAX,
+    Channel,
+    Noise,
+    channels_after,
+    kraus,
+    pauli_probabilities,
+    readout_for,
+)
 from qcommons.circuits.program import Branch, Condition, Op, Operation
 from qcommons.circuits.structure import split_controls
 
@@ -220,7 +229,17 @@ def _compare(bits: list[int], relation: str, value: int) -> Any:
 
 
 def error_row(label: str, channel: Channel, k: int) -> dict[str, Any]:
-    """Aer's noise-model row for `channel` on k qubits, referred to as `label`."""
+    """Aer's noise-model row for `channel` on k qubits, referred to as `label`.
+
+    Raises:
+        UsageError: more qubits together than `JOINT_QUBITS_MAX`.
+    """
+    if k > JOINT_QUBITS_MAX:
+        raise UsageError(
+            f"{channel.kind} on {k} qubits together; allowed {JOINT_QUBITS_MAX}: split wide gates first",
+            where="noise",
+            limit=f"{JOINT_QUBITS_MAX} qubits",
+        )
     mixture = pauli_probabilities(channel, k)
     where = list(range(k))
     if mixture is not None:

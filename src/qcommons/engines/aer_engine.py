@@ -42,7 +42,7 @@ AER_NAME = {"statevector": "statevector", "trajectories": "statevector", "densit
 NATIVE = {"statevector": native.STATEVECTOR, "trajectories": native.STATEVECTOR, "density_matrix": native.DENSITY}
 CHANNEL_KINDS = frozenset(CHANNELS)
 STATEVECTOR_QUBITS = 20  # the widest statevector that is returned
-SWAPS_A_GATE = 4
+SWAPS_A_GATE = 1
 ALL_WANTS = frozenset({"counts", "expectations", "amplitudes", "statevector"})
 METHODS = (
     Method(
@@ -72,7 +72,7 @@ class AerEngine:
     install = "pip install qiskit-aer"
     licence = "Apache-2.0"
     methods = METHODS
-    # One core of an EPYC with AVX-512 at double precision (docs/engines/aer.md).
+    # One core of an EPYC with AVX2 (docs/engines/aer.md).
     constants: Mapping[str, float] = {
         "overhead_s": 5e-4,  # a task of no size
         "op_s": 1.2e-5,  # writing one operation into Aer's circuit
@@ -97,6 +97,8 @@ class AerEngine:
     def cost(self, method: str, features: Features, want: Want, constants: Mapping[str, float]) -> Cost | Unsuited:
         if features.dynamic and not isinstance(want, Counts):
             return Unsuited(f"{method}: a program with feedback has no single final state; ask for counts")
+        if isinstance(want, Statevector) and features.n_qubits > STATEVECTOR_QUBITS:
+            return Unsuited(f"statevectors are given up to {STATEVECTOR_QUBITS} qubits; this has {features.n_qubits}")
         c = {**self.constants, **constants}
         if method == "mps":
             return _mps_cost(features, want, c)
@@ -151,6 +153,10 @@ def _check_suited(task: Task) -> None:
     kind = WANT_NAMES[type(task.want)]
     if kind not in method.wants:
         raise UsageError(f"aer {task.method} gives {', '.join(sorted(method.wants))}; not {kind}", where="want")
+    if kind == "statevector" and task.program.n_qubits > STATEVECTOR_QUBITS:
+        raise UsageError(
+            f"statevector of {task.program.n_qubits} qubits; at most {STATEVECTOR_QUBITS}", limit="20 qubits"
+        )
     if isinstance(task.want, Expectations) and task.want.shots is not None:
         raise UsageError("engines give exact expectations; sampled ones are asked as counts", where="want")
     if kind != "counts" and is_dynamic(split_terminal(task.program)[0]):
@@ -250,11 +256,9 @@ def _mps_cost(features: Features, want: Want, c: Mapping[str, float]) -> Cost | 
     if features.noise_kinds:
         return Unsuited("mps runs no noise")
     n, bond = features.n_qubits, 2.0 ** min(features.bond_log2, 40.0)
-    if isinstance(want, Statevector) and n > STATEVECTOR_QUBITS:
-        return Unsuited(f"statevectors are given up to {STATEVECTOR_QUBITS} qubits; this has {n}")
     shots = want.shots if isinstance(want, Counts) else 0
     histories = min(shots, 2.0 ** min(features.n_dynamic, 30)) if features.dynamic else 1.0
-    # a good line order and fused swaps leave a few swaps a gate of what the given order would need
+    # fusing halves the gates, a good order and routing leave about one swap for each that is left
     steps = histories * (features.n_multi + min(features.swap_distance, SWAPS_A_GATE * features.n_multi))
     work = steps * bond**3 / 2
     seconds = (

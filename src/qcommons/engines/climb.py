@@ -16,7 +16,7 @@ from qcommons.circuits.features import Features, features
 from qcommons.circuits.noise import Noise
 from qcommons.circuits.program import Branch, Program
 from qcommons.engines.engine import Engine
-from qcommons.engines.frames import dry_width
+from qcommons.engines.frames import dry_width, observed_by
 from qcommons.engines.records import Answer, CapExceeded, Cost, Limits, Task, Unsuited, Want
 from qcommons.engines.select import Choice, Ladder, check_named, select, size
 
@@ -82,7 +82,7 @@ class Climber:
             self.left(),
             engine=self.engine,
             method=self.method,
-            width=lambda cap: dry_width(program, cap),
+            width=lambda cap: dry_width(program, cap, observed_by(want)),
         )
 
     def left(self) -> Limits:
@@ -129,14 +129,15 @@ class Climber:
     def refusal(self, program: Program, ladder: Ladder) -> Unavailable:
         """What was needed, what the limits are, and the nearest change that would run."""
         n = program.n_qubits
-        tried = [f"{a.engine}/{a.method}: {a.outcome}" for a in self.attempts if a.outcome != "done"]
-        telling = [r for r in ladder.refused if "gives no" not in r and "has no" not in r and "not Clifford" not in r]
-        causes = "; ".join([*tried, *telling]) or "; ".join(ladder.refused) or "no engine is installed for this"
+        tried = {f"{a.engine}/{a.method}": a.outcome for a in self.attempts if a.outcome != "done"}
+        causes = [f"{name} stopped at {outcome}" for name, outcome in tried.items()]  # the last, widest attempt
+        causes += [r for r in ladder.refused if "; limit " in r]
+        why = "; ".join(causes) or "; ".join(ladder.refused) or "no engine is installed for this"
         fits = max((self.limits.memory_bytes * 10 // 13 // STATE_BYTES).bit_length() - 1, 0)
         return Unavailable(
             f"no engine here runs this part of {n} qubits and {len(program.ops)} operations within "
             f"{size(self.limits.memory_bytes)} and {self.limits.seconds:.3g} s. A dense state needs "
-            f"{size(float(STATE_BYTES) * 2.0 ** min(n, 1000))}. {causes}. Nearest: a dense state fits up to {fits} "
+            f"{size(float(STATE_BYTES) * 2.0 ** min(n, 1000))}. {why}. Nearest: a dense state fits up to {fits} "
             f"qubits; Clifford circuits, few non-Clifford gates or little entanglement fit far beyond",
             limit=f"{size(self.limits.memory_bytes)}, {self.limits.seconds:.3g} s",
         )

@@ -19,7 +19,7 @@ from qcommons.engines.records import CapExceeded
 
 __all__ = ["WIRES_MAX", "Deferred", "defer"]
 
-WIRES_MAX = 8192  # a tableau of that many qubits holds 2 * 8192**2 bits * 2: 32 MiB
+WIRES_MAX = 16_384  # a tableau of n qubits holds 4 n^2 bits: 128 MiB
 Cube = tuple[tuple[int, int], ...]  # (position in the condition's bits, value it must have)
 
 

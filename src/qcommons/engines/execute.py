@@ -199,10 +199,14 @@ def _reason(climber: Climber) -> str:
     ranked = sorted(climber.reasons, key=lambda r: -r[0])
     seen = list(dict.fromkeys(text for _, text in ranked))
     more = f" (and {len(seen) - 2} more kinds of parts)" if len(seen) > 2 else ""
-    failed = [a for a in climber.attempts if a.outcome != "done"]
+    failed: dict[tuple[str, str], list[Attempt]] = {}
+    for attempt in climber.attempts:
+        if attempt.outcome != "done":
+            failed.setdefault((attempt.engine, attempt.method), []).append(attempt)
     story = "".join(
-        f"; {a.engine}/{a.method} was tried first and stopped after {seconds_text(a.seconds)}: {a.outcome}"
-        for a in failed[:3]
+        f"; {engine}/{method} was tried first and stopped after {seconds_text(sum(a.seconds for a in tries))}: "
+        f"{tries[-1].outcome}"
+        for (engine, method), tries in failed.items()
     )
     return "; ".join(seen[:2]) + more + story
 

@@ -35,7 +35,7 @@ from qcommons.circuits.clifford import Rotation, rotations
 from qcommons.circuits.program import Op, Program
 from qcommons.engines.branching import is_dynamic, split_terminal
 from qcommons.engines.ch_form import ChForm
-from qcommons.engines.defer import defer
+from qcommons.engines.defer import WIRES_MAX, defer
 from qcommons.engines.records import CapExceeded, Expectations, Want
 
 __all__ = [
@@ -205,6 +205,8 @@ def reduce_program(
         deferred = defer(msgspec.structs.replace(program, ops=body) if state else program, settle=state)
         program, wires = deferred.program, deferred.wires
         body, final = split_terminal(program)
+    if program.n_qubits > WIRES_MAX:
+        raise CapExceeded(f"a tableau of {program.n_qubits} qubits; at most {WIRES_MAX}")
     frame = Frame(program.n_qubits, width_cap)
     reduced = Reduced(frame, [], {})
     if observed is None:
@@ -239,7 +241,7 @@ def _activate(reduced: Reduced, waiting: list[tuple[Pauli, float]]) -> None:
             reduced.turns.append((turn, angle))
         else:
             reduced.phase -= angle / 2 if turn[2] == 0 else -angle / 2
-    waiting.clear()  # the caller's list is taken over
+    waiting.clear()
 
 
 def _felt(turns: list[tuple[Pauli, float]], measured: list[Pauli], n_qubits: int) -> list[tuple[Pauli, float]]:
@@ -252,9 +254,8 @@ def _felt(turns: list[tuple[Pauli, float]], measured: list[Pauli], n_qubits: int
         return turns
     xs, zs = (bit_rows([p[k] for p, _ in turns], n_qubits).astype(np.float32) for k in (0, 1))
     mx, mz = (bit_rows([p[k] for p in measured], n_qubits).astype(np.float32) for k in (0, 1))
-    keep: NDArray[np.bool_] = ((xs @ mz.T + zs @ mx.T) % 2).max(
-        axis=1, initial=0
-    ) > 0  # anticommutes with a measured operator
+    odd = (xs @ mz.T + zs @ mx.T) % 2  # 1 where a rotation and a measured operator anticommute
+    keep: NDArray[np.bool_] = odd.max(axis=1, initial=0) > 0
     clash = (xs @ zs.T + zs @ xs.T) % 2 > 0
     for j in range(len(turns) - 1, -1, -1):
         keep[j] = keep[j] or bool((clash[j, j + 1 :] & keep[j + 1 :]).any())

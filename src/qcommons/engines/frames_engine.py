@@ -113,7 +113,7 @@ class FramesEngine:
         rotations = 7 * f.n_wide + f.n_non_clifford
         dense = max(0, rotations - width) + 2 * min(width, rotations + 1)  # the register grows while they come
         seconds = c["call"] + f.n_gates * (c["gate"] + f.n_qubits * c["row"]) + rotations * c["rotation"]
-        memory = (1 << 20) + 8 * f.n_qubits**2 + _peak_bytes(width)
+        memory = (1 << 20) + 2 * f.n_qubits**2 + _peak_bytes(width)
         if isinstance(want, Counts):
             folds = min(width, f.measured) + 2
             seconds += c["amplitude"] * size * (dense + folds) + f.measured**2 * c["pair"]

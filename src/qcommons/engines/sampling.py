@@ -33,6 +33,7 @@ def draw(probabilities: NDArray[np.float64], shots: int, rng: np.random.Generato
     Returns:
         outcomes, sorted and distinct, and how often each was drawn; both int64, shape (m,).
     """
+    probabilities = probabilities.astype(np.float64, copy=False)
     total = float(probabilities.sum())
     if probabilities.shape[0] <= 4 * shots:
         repeats = rng.multinomial(shots, probabilities / total)  # O(d), whatever the shots

@@ -34,8 +34,8 @@ __all__ = ["Choice", "Ladder", "check_named", "seconds", "select", "size", "want
 _KIND = {Counts: "counts", Expectations: "expectations", Amplitudes: "amplitudes", Statevector: "statevector"}
 CHEAP_S = 0.02  # below this no trial is worth its overhead
 WIDTH_CAP = 26  # active qubits looked for: 2**26 amplitudes are 1 GiB
-SPARSE_CAPS = (1 << 10, 1 << 13, 1 << 16, 1 << 19, 1 << 22)
-BOND_CAPS = (16, 32, 64, 128, 256, 512)
+SPARSE_CAPS = (1 << 12, 1 << 16, 1 << 20)  # 2**20 terms take about 100 MB
+BOND_CAPS = (8, 16, 64, 256)
 TRIAL_SHARE = {"sparse": 0.1, "mps": 0.25, "contract": 0.5}  # of the best certain method's seconds
 
 
@@ -91,7 +91,7 @@ def select(
     refused: list[str] = []
     rows = _rows(features, want, engines, constants, refused, engine, method)
     best = _best_seconds(rows, limits)
-    if width is not None and not features.clifford and not features.dynamic and (forced or best > CHEAP_S):
+    if width is not None and not features.clifford and (forced or best > CHEAP_S):
         cap = min(WIDTH_CAP, limits.width_max)
         found = width(cap)
         if found is not None:

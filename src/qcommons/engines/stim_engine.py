@@ -208,7 +208,7 @@ class StimEngine:
         if f.dynamic:
             histories = min(max(shots, 1) if shots else LEAVES_MAX, 2.0 ** min(f.n_dynamic, 60))
             seconds += histories * f.n_dynamic * c["history"]
-        memory = (1 << 20) + 4 * f.n_qubits**2 + shots * (2 * f.n_clbits + 200) + 200 * gates
+        memory = (1 << 20) + f.n_qubits**2 + shots * (2 * f.n_clbits + 200) + 200 * gates
         return Cost(seconds=seconds, memory_bytes=memory, work_units=work)
 
     def run(self, task: Task) -> Answer:
