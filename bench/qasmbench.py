@@ -25,7 +25,7 @@ from qcommons.circuits.observables import PauliSum, Term
 from qcommons.circuits.program import Op, Program, flat_ops
 from qcommons.circuits.qasm import parse
 from qcommons.engines.execute import Execution, Request, execute
-from qcommons.engines.records import CapExceeded, Counts, Limits, Task
+from qcommons.engines.records import CapExceeded, Counts, Expectations, Limits, Task
 from qcommons.engines.registry import load_engines
 
 DATA = Path(os.environ.get("QCOMMONS_DATA", Path(__file__).parents[2] / "shared" / "data")) / "qasmbench"
