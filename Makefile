@@ -22,8 +22,8 @@ demo: $(RUN_STAMP) ## set up, then run real circuits of different kinds and chec
 test: lint types docs unit ## set up, then every check: style, types, floors, documentation, tests
 
 lint: $(DEV_STAMP) ## style, formatting and the floors of the house
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check --no-cache .
+	$(BIN)/ruff format --no-cache --check .
 	$(BIN)/lint-imports --no-logo --no-cache
 
 types: $(DEV_STAMP) ## static types, strict

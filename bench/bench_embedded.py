@@ -18,7 +18,6 @@ def ours(small: bool) -> sides.Thunk:
 
 def bare_engine(small: bool) -> sides.Thunk:
     from qcommons.engines.qulacs_engine import ENGINE
-
     from qcommons.engines.records import Counts, Limits, Task
 
     task = Task(sides.program(circuits.small_task(0)), Counts(sides.SHOTS), "statevector", 1, Limits(1 << 30, 60.0))
