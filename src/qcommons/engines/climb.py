@@ -22,8 +22,8 @@ from qcommons.engines.select import Choice, Ladder, check_named, select, size
 
 __all__ = ["Attempt", "Climber"]
 
-TINY_QUBITS = 10  # a dense state of 16 KiB: choosing would cost more than running
-TINY_OPS = 2_000
+TINY_QUBITS = 16
+TINY_WORK = 1 << 19  # amplitude-updates of a dense state, about a millisecond: reducing and choosing cost as much
 STATE_BYTES = 16
 
 
@@ -93,7 +93,7 @@ class Climber:
     def tiny(self, program: Program, want: Want) -> Choice | None:
         """A dense state without further thought, for programs so small that any method is fast."""
         n, ops = program.n_qubits, len(program.ops)
-        if n > TINY_QUBITS or ops > TINY_OPS or not _terminal_only(program):
+        if n > TINY_QUBITS or ops << n > TINY_WORK or not _terminal_only(program):
             return None
         name, method = ("qulacs", "statevector") if self.engines["qulacs"].installed() else ("numpy", "dense")
         engine = self.engines[name]

@@ -27,7 +27,6 @@ from qcommons.engines.select import seconds as seconds_text
 
 __all__ = ["Attempt", "Execution", "Request", "execute"]
 
-REDUCE_QUBITS = 10  # below, reducing costs more than it can save
 STATEVECTOR_QUBITS_MAX = 20
 
 
@@ -154,8 +153,8 @@ def _check_amplitudes(program: Program, want: Amplitudes | Statevector, noise: N
 
 def _counts(program: Program, want: Counts, request: Request, climber: Climber, notes: list[str]) -> Answer:
     noise, seed = request.noise, request.seed
-    if noise is None and program.n_qubits <= REDUCE_QUBITS and not climber.reasons:
-        tiny = climber.tiny(program, want) if request.engine is None and request.method is None else None
+    if noise is None and request.engine is None and request.method is None:
+        tiny = climber.tiny(program, want)
         if tiny is not None:
             answer = climber.attempt(tiny, program, want, None, derive(seed, "part", 0))
             if answer is not None:

@@ -7,6 +7,8 @@ instructions is loaded from the package's folder, as `qsimcirq/__init__.py` choo
 
 from __future__ import annotations
 
+import ctypes
+import ctypes.util
 import importlib.machinery
 import importlib.util
 import sys
@@ -39,7 +41,18 @@ def load_native() -> ModuleType:
         Unavailable: the package is not installed, or laid out in a way not known here.
     """
     which = _extension("qsim_decide").detect_instructions()
-    return _extension(INSTRUCTIONS.get(which, "qsim_basic"))
+    module = _extension(INSTRUCTIONS.get(which, "qsim_basic"))
+    _standard_arithmetic()
+    return module
+
+
+def _standard_arithmetic() -> None:
+    """Undo what loading a library built with -ffast-math does to the whole process: subnormals flushed to zero.
+
+    C99 fesetenv(FE_DFL_ENV); nothing where no libm is found or nothing was switched.
+    """
+    if 5e-324 * 1.0 == 0.0 and (name := ctypes.util.find_library("m")):
+        ctypes.CDLL(name).fesetenv(ctypes.c_void_p(-1))  # FE_DFL_ENV of glibc and musl
 
 
 def _extension(name: str) -> ModuleType:
