@@ -24,10 +24,11 @@ from qcommons.circuits.lower import lower_op
 from qcommons.circuits.program import Op
 from qcommons.circuits.structure import split_controls
 
-__all__ = ["PACKAGE", "load_native", "write_circuit"]
+__all__ = ["PACKAGE", "load_native", "standard_arithmetic", "write_circuit"]
 
 PACKAGE = "qsimcirq"
 INSTRUCTIONS = {0: "qsim_avx512", 1: "qsim_avx2", 2: "qsim_sse"}  # qsim_decide's answer -> module
+SMALLEST = 5e-324  # the smallest subnormal: equal to 0 where subnormals are flushed
 MATRIX_QUBITS_MAX = 6  # of qsim's own kernels
 FUSABLE_QUBITS = 2  # what qsim fuses with its neighbours; wider gates with controls go as controlled gates
 ALL_ROWS = frozenset(name for name, row in GATES.items() if row.n_qubits <= MATRIX_QUBITS_MAX)
@@ -41,17 +42,15 @@ def load_native() -> ModuleType:
         Unavailable: the package is not installed, or laid out in a way not known here.
     """
     which = _extension("qsim_decide").detect_instructions()
-    module = _extension(INSTRUCTIONS.get(which, "qsim_basic"))
-    _standard_arithmetic()
-    return module
+    return _extension(INSTRUCTIONS.get(which, "qsim_basic"))
 
 
-def _standard_arithmetic() -> None:
-    """Undo what loading a library built with -ffast-math does to the whole process: subnormals flushed to zero.
+def standard_arithmetic() -> None:
+    """Undo what a run of qsim does to the whole process: subnormal numbers flushed to zero.
 
     C99 fesetenv(FE_DFL_ENV); nothing where no libm is found or nothing was switched.
     """
-    if 5e-324 * 1.0 == 0.0 and (name := ctypes.util.find_library("m")):
+    if SMALLEST == 0.0 and (name := ctypes.util.find_library("m")):
         ctypes.CDLL(name).fesetenv(ctypes.c_void_p(-1))  # FE_DFL_ENV of glibc and musl
 
 

@@ -93,6 +93,14 @@ class QsimEngine:
         return Cost(seconds, (8 << n) + (8 << 20), work)
 
     def run(self, task: Task) -> Answer:
+        from qcommons.engines.qsim_circuit import standard_arithmetic
+
+        try:
+            return self._run(task)
+        finally:
+            standard_arithmetic()
+
+    def _run(self, task: Task) -> Answer:
         body, measured = split_terminal(task.program)
         _check_suited(task, is_dynamic(body))
         n = task.program.n_qubits
