@@ -141,10 +141,10 @@ def op_widths(opcodes: bytes, spans: Integers) -> Integers:
 
 def _names_and_sizes(creg_names: list[Any], creg_sizes: bytes, inputs: list[Any], caps: Caps) -> Integers:
     for where, names in (("creg_names", creg_names), ("inputs", inputs)):
-        if not all(type(name) is str for name in names) or len(set(names)) != len(names):
+        if names and (set(map(type, names)) != {str} or len(set(names)) != len(names)):
             refuse("distinct names needed, as text", where)
     sizes = _integers("creg_sizes", creg_sizes, len(creg_names), caps.clbits_max + 1)
-    if len(sizes) and not sizes.min():
+    if len(sizes) and not _all(sizes):
         refuse("a register has at least 1 bit", "creg_sizes")
     return sizes
 

@@ -32,6 +32,7 @@ __all__ = [
     "Program",
     "bind",
     "check",
+    "count_ops",
     "flat_ops",
 ]
 
@@ -149,6 +150,11 @@ def flat_ops(ops: Iterable[Operation]) -> Iterator[Op]:
             yield op
 
 
+def count_ops(ops: Iterable[Operation]) -> int:
+    """Operations as the caps and the wire count them: a branch and each one in its blocks."""
+    return sum(1 + len(op.then) + len(op.orelse) if isinstance(op, Branch) else 1 for op in ops)
+
+
 def bind(program: Program, values: Mapping[str, float]) -> Program:
     """The program with every input replaced by its value (radians).
 
@@ -200,7 +206,7 @@ def _check_sizes(program: Program, caps: Caps) -> None:
     names = [name for name, _ in program.cregs]
     if len(set(names)) != len(names) or any(size < 1 for _, size in program.cregs):
         raise UsageError(f"classical registers need distinct names and sizes >= 1: {program.cregs}")
-    count = sum(1 + len(op.then) + len(op.orelse) if isinstance(op, Branch) else 1 for op in program.ops)
+    count = count_ops(program.ops)
     for what, value, limit in (
         ("qubits", program.n_qubits, caps.qubits_max),
         ("classical bits", program.n_clbits, caps.clbits_max),

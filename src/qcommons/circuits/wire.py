@@ -215,21 +215,15 @@ def program_of(columns: Columns) -> Program:
 
 def _ops(columns: Columns) -> list[Op]:
     """One Op an opcode; a branch marker yields a stand-in that `_folded` replaces."""
-    qubits, params = columns.qubits.tolist(), _params(columns)
+    qubits, params = tuple(columns.qubits.tolist()), tuple(_params(columns))
     spans, clbits = iter(columns.spans.tolist()), iter(columns.clbits.tolist())
     ops: list[Op] = []
     at = param_at = 0
     for code, width in zip(columns.opcodes, op_widths(columns.opcodes, columns.spans).tolist(), strict=True):
-        own = tuple(qubits[at : at + width])
-        at += width
-        angles: tuple[Param, ...] = ()
-        if n_params := PARAMS[code]:
-            angles = tuple(params[param_at : param_at + n_params])
-            param_at += n_params
-        if code < CONTROLLED:
-            ops.append(Op(OPCODES[code], own, angles))
-        elif code < IF:
-            ops.append(Op(OPCODES[code], own, angles, (), next(spans)))
+        own = qubits[at : (at := at + width)]
+        if code < IF:
+            angles = params[param_at : (param_at := param_at + n_params)] if (n_params := PARAMS[code]) else ()
+            ops.append(Op(OPCODES[code], own, angles, (), next(spans) if code >= CONTROLLED else 0))
         elif code == MEASURE:
             ops.append(Op("measure", own, (), (next(clbits),)))
         else:

@@ -14,7 +14,8 @@ import msgspec
 from qcommons.base.errors import Unavailable, UsageError
 from qcommons.circuits.features import Features, features
 from qcommons.circuits.noise import Noise
-from qcommons.circuits.program import Branch, Program
+from qcommons.circuits.program import Program
+from qcommons.engines.branching import is_dynamic, split_terminal, straight
 from qcommons.engines.engine import Engine
 from qcommons.engines.frames import dry_width, observed_by
 from qcommons.engines.records import Answer, CapExceeded, Cost, Limits, Task, Unsuited, Want
@@ -70,7 +71,7 @@ class Climber:
         raise self.refusal(program, ladder)
 
     def ladder(self, program: Program, want: Want, noise: Noise | None) -> Ladder:
-        if self.engine is None and self.method is None and noise is None:
+        if noise is None:
             tiny = self.tiny(program, want)
             if tiny is not None:
                 return Ladder((tiny,), ())
@@ -91,11 +92,16 @@ class Climber:
         return msgspec.structs.replace(self.limits, seconds=max(self.limits.seconds - used_s, 0.0))
 
     def tiny(self, program: Program, want: Want) -> Choice | None:
-        """A dense state without further thought, for programs so small that any method is fast."""
+        """A dense state without further thought, for programs so small that any method is fast.
+
+        None for others, and where the user named another engine or method.
+        """
         n, ops = program.n_qubits, len(program.ops)
         if n > TINY_QUBITS or ops << n > TINY_WORK or not _terminal_only(program):
             return None
         name, method = ("qulacs", "statevector") if self.engines["qulacs"].installed() else ("numpy", "dense")
+        if self.engine not in (None, name) or self.method not in (None, method):
+            return None
         engine = self.engines[name]
         seen = Features(
             n_qubits=n, n_clbits=program.n_clbits, n_gates=ops, n_multi=ops, n_wide=0, swap_distance=0,
@@ -144,17 +150,5 @@ class Climber:
 
 
 def _terminal_only(program: Program) -> bool:
-    """No reset, no branch, nothing after a measurement on the same qubit or into the same bit."""
-    ended: set[int] = set()
-    written: set[int] = set()
-    for op in program.ops:
-        if isinstance(op, Branch) or op.gate == "reset":
-            return False
-        if ended and not ended.isdisjoint(op.qubits) and op.gate != "barrier":
-            return False
-        if op.gate == "measure":
-            if op.clbits[0] in written:
-                return False
-            ended.add(op.qubits[0])
-            written.add(op.clbits[0])
-    return True
+    """Nothing happens after a measurement, and nothing depends on one."""
+    return straight(program) is not None or not is_dynamic(split_terminal(program)[0])

@@ -20,7 +20,7 @@ import msgspec
 from qcommons.base.clock import deadline_ns, left_s
 from qcommons.base.effects import Note
 from qcommons.base.errors import Corrupt, UsageError
-from qcommons.circuits.program import DEFAULT_CAPS, Caps, Program
+from qcommons.circuits.program import DEFAULT_CAPS, Caps, Program, count_ops
 from qcommons.engines.records import Limits
 from qcommons.jobs.assemble import assemble
 from qcommons.jobs.machine import CancelAsked, Event, JobEnded
@@ -269,7 +269,7 @@ class EmbeddedNode:
 def _card_or_outcome(program: Program, caps: Caps) -> Card | Outcome:
     try:
         for what, value, limit in (
-            ("operations", len(program.ops), caps.operations_max), ("qubits", program.n_qubits, caps.qubits_max),
+            ("operations", count_ops(program.ops), caps.operations_max), ("qubits", program.n_qubits, caps.qubits_max),
         ):  # fmt: skip
             if value > limit:
                 raise UsageError(f"{value} {what}; at most {limit}", where="program", limit=f"{limit} {what}")
@@ -319,7 +319,7 @@ def run(
     """Run a circuit, or a batch of them, on this machine.
 
     Args:
-        program: path of an OpenQASM 2 or 3 file, its text, a Program or its Card (`node.card.card_of`), or
+        program: path of an OpenQASM 2 or 3 file, its text, a Program or its Card (`node.card`), or
             a list of those (one batch).
         shots: samples; default 1024 for counts, and exact values where an observable is asked.
         observable: "ZZI + 0.5 XXI" (rightmost letter on qubit 0), a PauliSum, or a list of those.
