@@ -77,6 +77,7 @@ def _reference(text: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     from qiskit import QuantumCircuit
     from qiskit.quantum_info import SparsePauliOp
 
+    simulator = _converged()
     circuit = QuantumCircuit.from_qasm_str(text)
     circuit.remove_final_measurements()
     n = circuit.num_qubits
@@ -84,12 +85,13 @@ def _reference(text: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     for where in places:
         observable = SparsePauliOp("Z" * len(where))
         circuit.save_expectation_value(observable, list(where), label="-".join(map(str, where)))
-    data = _converged().run(circuit).result().data(0)
+    data = simulator.run(circuit).result().data(0)
     values = [float(data["-".join(map(str, where))]) for where in places]
     return tuple(values[:n]), tuple(values[n:])
 
 
 def _converged() -> Any:
+    """The reference's simulator; importing it also gives QuantumCircuit its `save_` methods."""
     from qiskit_aer import AerSimulator
 
     return AerSimulator(method="matrix_product_state", matrix_product_state_truncation_threshold=1e-16)
@@ -101,11 +103,12 @@ def _fidelity(text: str) -> tuple[float, float]:
 
     from qcommons import run
 
+    simulator = _converged()
     circuit = QuantumCircuit.from_qasm_str(text)
-    counts = _converged().run(circuit, shots=STRINGS, seed_simulator=5).result().get_counts()
+    counts = simulator.run(circuit, shots=STRINGS, seed_simulator=5).result().get_counts()
     circuit.remove_final_measurements()
     circuit.save_matrix_product_state()
-    gammas, schmidt = _converged().run(circuit).result().data(0)["matrix_product_state"]
+    gammas, schmidt = simulator.run(circuit).result().data(0)["matrix_product_state"]
     ours = run(sides.program(text), amplitudes=list(counts)).amplitudes
     ratios = np.array([ours[bits] / _amplitude(gammas, schmidt, bits) for bits in counts])
     weights = np.array(list(counts.values())) / STRINGS

@@ -1,6 +1,6 @@
 """Set up `.venv` for `make`: the one step between a fresh clone and every other command.
 
-Usage: `python3 tools/setup.py run` (what `make demo` needs) or `dev` (what `make test` needs).
+Usage: `python3 tools/setup.py run` (what `make demo` needs), `dev` (what `make test` needs) or `bench`.
 Runs under the system's Python with the standard library alone, and ends with a stamp file that
 make compares with pyproject.toml and constraints.txt. `constraints.txt` pins every version, so two
 clones of one commit get the same packages.
@@ -14,7 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON_MIN = (3, 11)
-KINDS = {"run": ".", "dev": ".[dev,fast,tn]"}  # stamp -> what pip installs
+# stamp -> what pip installs; each holds everything that those before it need
+KINDS = {"run": ".", "dev": ".[dev,fast,tn]", "bench": ".[dev,fast,tn,bench]"}
 
 
 def fail(message):
@@ -56,7 +57,7 @@ def main():
     """Make the environment if it is not there, install, leave the stamp."""
     kind = sys.argv[1] if len(sys.argv) == 2 else ""
     if kind not in KINDS:
-        fail(f"say `run` or `dev`; got {sys.argv[1:]}")
+        fail(f"say one of {', '.join(KINDS)}; got {sys.argv[1:]}")
     check_python()
     start_s = time.perf_counter()
     python = VENV / "bin" / "python"
@@ -64,7 +65,8 @@ def main():
     if not (VENV / "bin" / "pip").exists():  # absent, or left half-made by an interrupted run
         run(sys.executable, "-m", "venv", "--clear", VENV)
     run(python, "-m", "pip", "install", "--quiet", "-c", "constraints.txt", "-e", KINDS[kind])
-    for name in ["run", "dev"] if kind == "dev" else ["run"]:  # dev holds everything that run needs
+    kinds = list(KINDS)
+    for name in kinds[: kinds.index(kind) + 1]:
         (VENV / f".ready-{name}").write_text("installed\n", encoding="utf-8")
     print(f"setup: done in {time.perf_counter() - start_s:.0f} s")
 

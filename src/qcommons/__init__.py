@@ -1,6 +1,6 @@
 """Quantum Commons: a quantum computing network that nobody owns but its users.
 
-Flow: this front door -> node.embedded -> jobs -> engines. Nothing heavy is imported before it is
+Flow: this front door -> node.default -> jobs -> engines. Nothing heavy is imported before it is
 used:
 
     from qcommons import run
@@ -12,14 +12,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qcommons.node.embedded import run
+    from qcommons.node.default import run
 
 __all__ = ["__version__", "run"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "run":
-        from qcommons.node.embedded import run
+        from qcommons.node.default import run
 
         return run
     if name == "__version__":

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qcommons.base.clock import deadline_ns, duration_text, elapsed_s, is_past, left_s
+from qcommons.base.clock import deadline_ns, duration_text, elapsed_s, is_past, left_s, seconds_text
 
 WORDS_NS = {"d": 86_400e9, "h": 3_600e9, "min": 60e9, "s": 1e9, "ms": 1e6, "us": 1e3, "ns": 1.0}
 
@@ -38,6 +38,13 @@ def test_a_deadline_is_reached_at_its_own_instant() -> None:
 )
 def test_durations_read_well(ns: int, text: str) -> None:
     assert duration_text(ns) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(5.2e-5, "52 us"), (0.00123, "1.23 ms"), (3600.0, "1 h"), (3.1e8, "3.1e+08 s")]
+)
+def test_seconds_read_well_past_a_year_too(seconds: float, text: str) -> None:
+    assert seconds_text(seconds) == text
 
 
 @given(st.integers(0, 10**18))

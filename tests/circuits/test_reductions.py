@@ -12,6 +12,7 @@ from tests.circuits.making import random_program
 
 from qcommons.circuits.components import components, restrict_noise
 from qcommons.circuits.cone import FULL, Z, light_cone, strip_terminal
+from qcommons.circuits.gates import GATES
 from qcommons.circuits.noise import Channel, Noise, Rule
 from qcommons.circuits.observables import PauliSum, Term
 from qcommons.circuits.program import Branch, Condition, Op, Program, check
@@ -84,6 +85,49 @@ def test_arithmetic_on_known_bits_leaves_nothing_to_simulate() -> None:
     ops = (Op("x", (0,)), Op("x", (1,)), Op("ccx", (0, 1, 2)), Op("swap", (2, 3)), Op("measure", (3,), (), (0,)))
     walked = propagate(Program(4, (("c", 1),), ops), settle=False)
     assert walked.program.ops == () and walked.constants == {0: 1}
+
+
+def test_reset_of_an_uncomputed_ancilla_is_no_operation() -> None:
+    """The AND of two superposed qubits is undone before the reset; the phase between changes no value."""
+    ladder = (Op("ccx", (0, 1, 2)), Op("ccx", (2, 0, 3)))
+    ops = (
+        Op("h", (0,)), Op("h", (1,)), *ladder, Op("z", (3,)), *reversed(ladder), Op("reset", (2,)), Op("reset", (3,)),
+        Op("h", (0,)), Op("h", (1,)), Op("ccx", (0, 1, 2)), *(Op("measure", (q,), (), (q,)) for q in range(4)),
+    )  # fmt: skip
+    program = Program(4, (("c", 4),), ops)
+    walked = propagate(program, settle=False)
+    assert all(op.gate != "reset" for op in walked.program.ops)
+    assert close(whole(walked.program, walked.constants), reference.distribution(program))
+
+
+def test_reset_of_an_entangled_ancilla_stays() -> None:
+    """The control branched between compute and uncompute: its new value is not the old one."""
+    ops = (Op("h", (0,)), Op("cx", (0, 1)), Op("h", (0,)), Op("cx", (0, 1)), Op("reset", (1,)),
+           Op("measure", (0,), (), (0,)))  # fmt: skip
+    walked = propagate(Program(2, (("c", 1),), ops), settle=False)
+    assert Op("reset", (1,)) in walked.program.ops
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_values_followed_through_permutations_keep_the_distribution(seed: int) -> None:
+    """Random compute, phase, uncompute with resets, flips and controlled swaps: often clean, not always."""
+    rng = np.random.default_rng(3000 + seed)
+    n = 5
+    ops: list[Op] = [Op("h", (int(q),)) for q in rng.permutation(n)[:2]]
+    for _ in range(4):
+        block = []
+        for _ in range(int(rng.integers(1, 5))):
+            gate = str(rng.choice(["x", "y", "cx", "ccx", "cy", "swap", "cswap", "t", "cz", "crz", "iswap"]))
+            angle = (0.7,) if gate == "crz" else ()
+            block.append(Op(gate, tuple(int(q) for q in rng.permutation(n)[: GATES[gate].n_qubits]), angle))
+        middle = [Op(str(rng.choice(["t", "z", "h"])), (int(rng.integers(n)),))] if rng.random() < 0.6 else []
+        ops += [*block, *middle, *reversed(block)]
+        ops += [Op("reset", (int(q),)) for q in rng.permutation(n)[: int(rng.integers(0, 3))]]
+        ops.append(Op("h", (int(rng.integers(n)),)))
+    program = Program(n, (("c", n),), (*ops, *(Op("measure", (q,), (), (q,)) for q in range(n))))
+    walked = propagate(program, settle=False)
+    check(walked.program)
+    assert close(whole(walked.program, walked.constants), reference.distribution(program))
 
 
 def test_ordered_comparison_keeps_the_measurements_it_reads() -> None:

@@ -55,7 +55,7 @@ def test_a_bell_program_assembled_by_hand_from_the_specification() -> None:
 # ---- any program --------------------------------------------------------------------------------
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
-NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
+NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=6)
 
 
 @st.composite
@@ -65,10 +65,15 @@ def operations(draw: st.DrawFn, n_qubits: int, n_clbits: int, inputs: list[str])
     )  # fmt: skip
     order = draw(wires)
     fitting = [name for name, row in GATES.items() if row.n_qubits <= len(order)]
-    kinds = [*fitting, *["barrier"] * 4, *["reset"] * 4 * (n_qubits > 0), *["measure"] * 6 * (n_qubits * n_clbits > 0)]
+    kinds = [
+        *fitting,
+        *["barrier"] * 4 * (n_qubits > 0),
+        *["reset"] * 4 * (n_qubits > 0),
+        *["measure"] * 6 * (n_qubits * n_clbits > 0),
+    ]
     name = draw(st.sampled_from(kinds))
     if name == "barrier":
-        return Op(name, tuple(order[: draw(st.integers(0, len(order)))]))
+        return Op(name, tuple(order[: draw(st.integers(1, len(order)))]))
     if name == "reset":
         return Op(name, (order[0],))
     if name == "measure":
@@ -76,8 +81,10 @@ def operations(draw: st.DrawFn, n_qubits: int, n_clbits: int, inputs: list[str])
     row = GATES[name]
     controls = draw(st.sampled_from([0, 0, 0, 1, 2, 5]))
     controls = min(controls, len(order) - row.n_qubits)
-    terms = st.lists(st.tuples(st.sampled_from(inputs), FINITE), max_size=3).map(tuple) if inputs else st.just(())
-    angles = FINITE | st.builds(Affine, FINITE, terms)
+    angles: st.SearchStrategy[Any] = FINITE
+    if inputs:
+        terms = st.dictionaries(st.sampled_from(inputs), FINITE.filter(bool), min_size=1, max_size=3)
+        angles |= st.builds(Affine, FINITE, terms.map(lambda table: tuple(sorted(table.items()))))
     params = draw(st.lists(angles, min_size=row.n_params, max_size=row.n_params))
     return Op(name, tuple(order[: row.n_qubits + controls]), tuple(params), (), controls)
 
@@ -118,11 +125,11 @@ def test_equal_programs_have_equal_bytes_and_others_do_not(one: Program, other: 
 
 
 def test_spellings_of_one_program_have_one_byte_string() -> None:
-    """Python calls 0.0 and -0.0, 2 and 2.0, 1 and np.int64(1) equal; so must the bytes."""
-    one = Program(2, (), (Op("rx", (1,), (0.0,)), Op("rx", (1,), (2.0,)), Op("rz", (0,), (Affine(0.0, ()),))))
-    other = Program(
-        2, (), (Op("rx", (np.int64(1),), (-0.0,)), Op("rx", (1,), (2,)), Op("rz", (0,), (Affine(-0.0, ()),)))
-    )  # type: ignore[arg-type]
+    """Python calls 0.0 and -0.0, 2 and 2.0 equal; so must the bytes."""
+    free, also = Affine(0.0, (("a", 2.0),)), Affine(-0.0, (("a", 2),))
+    one = Program(2, (), (Op("rx", (1,), (0.0,)), Op("rx", (1,), (2.0,)), Op("rz", (0,), (free,))), ("a",))
+    angle = np.float64(-0.0)
+    other = Program(2, (), (Op("rx", (1,), (angle,)), Op("rx", (1,), (2,)), Op("rz", (0,), (also,))), ("a",))
     assert one == other
     assert wire.encode(one) == wire.encode(other)
 
@@ -158,6 +165,10 @@ REFUSED: list[tuple[str, bytes, str]] = [
     ("negative qubits", altered("bell", n_qubits=-1), "qubits"),
     ("register name as bytes", altered("bell", creg_names=[b"c"]), "creg_names"),
     ("register name twice", altered("bell", creg_names=["c", "c"], creg_sizes=b"\1\1"), "creg_names"),
+    ("register without a name", altered("bell", creg_names=[""]), "creg_names"),
+    ("register name of 101 characters", altered("bell", creg_names=["c" * 101]), "creg_names"),
+    ("register name with a control character", altered("bell", creg_names=["\x1b[2J"]), "creg_names"),
+    ("input name with a line feed", altered("inputs", inputs=["theta", "p\n"]), "inputs"),
     ("register of no bits", altered("bell", creg_names=["c", "d"], creg_sizes=b"\2\0"), "creg_sizes"),
     ("register without size", altered("bell", creg_names=["c", "d"]), "creg_sizes"),
     ("input name twice", altered("inputs", inputs=["a", "a"]), "inputs"),
@@ -173,8 +184,9 @@ REFUSED: list[tuple[str, bytes, str]] = [
     ("bit out of range", altered("bell", clbits=b"\0\2"), "clbits"),
     ("bits without measurement", altered("bell", clbits=b"\0\1\0"), "clbits"),
     ("entries for an empty column", altered("bell", spans=b"\0"), "spans"),
-    ("no controls on a controlled gate", altered("controls and barriers", spans=b"\0\6\0\1\1"), "spans"),
-    ("more controls than qubits", altered("controls and barriers", spans=b"\6\3\0\1\1"), "spans"),
+    ("no controls on a controlled gate", altered("controls and barriers", spans=b"\0\3\1\1"), "spans"),
+    ("a barrier on nothing", altered("controls and barriers", spans=b"\3\0\1\1"), "spans"),
+    ("more controls than qubits", altered("controls and barriers", spans=b"\6\3\1\1"), "spans"),
     ("a parameter cut", altered("controls and barriers", params=doubles(1, 2)[:-1]), "params"),
     ("an infinite parameter", altered("controls and barriers", params=doubles(1, float("inf"))), "params"),
     ("a NaN parameter", altered("controls and barriers", params=doubles(float("nan"), 1)), "params"),
@@ -187,6 +199,10 @@ REFUSED: list[tuple[str, bytes, str]] = [
     ("affine place without count", altered("controls and barriers", affine_at=b"\0"), "affine_at"),
     ("a term of no input", altered("inputs", affine_inputs=b"\1\0\0\2"), "affine_inputs"),
     ("a term missing", altered("inputs", affine_terms=b"\2\1\2"), "affine_inputs"),
+    ("an affine parameter without terms", altered("inputs", affine_terms=b"\2\0\2"), "affine_terms"),
+    ("terms out of order", altered("inputs", affine_inputs=b"\0\1\0\1"), "affine_inputs"),
+    ("a term twice", altered("inputs", affine_inputs=b"\1\1\0\1"), "affine_inputs"),
+    ("a coefficient of 0", altered("inputs", affine_coefficients=doubles(-1, 2, 0, 0.1)), "affine_coefficients"),
     ("an infinite coefficient", altered("inputs", affine_coefficients=doubles(1, 1, 1, float("-inf"))), "coefficients"),
     ("a block into the next branch", altered(TELEPORT, if_then=b"\2\2\0"), "if_then"),
     ("a block past the end", altered(TELEPORT, if_else=b"\0\1\2"), "if_then"),
@@ -250,7 +266,7 @@ def test_a_program_that_fails_check_has_no_bytes(op: Op) -> None:
 
 def test_qubits_cannot_move_from_one_operation_to_the_next() -> None:
     """The columns of these two read as cx on (1, 0) and h on 1: a sound program, but another one."""
-    with pytest.raises(UsageError, match="opcode 0"):
+    with pytest.raises(UsageError, match="operation 0"):
         wire.encode(Program(2, (), (Op("cx", (1,)), Op("h", (0, 1)))))
 
 
@@ -332,6 +348,15 @@ def test_a_declared_size_allocates_nothing(bomb: int) -> None:
 
 def test_columns_are_open_to_whoever_only_counts() -> None:
     columns = wire.decode_columns(wire.encode(PROGRAMS["controls and barriers"]))
-    assert [OPCODES[code] for code in columns.opcodes] == ["x", "barrier", "barrier", "gphase", "rzz"]
-    assert op_widths(columns.opcodes, columns.spans).tolist() == [4, 3, 0, 1, 3]
+    assert [OPCODES[code] for code in columns.opcodes] == ["x", "barrier", "gphase", "rzz"]
+    assert op_widths(columns.opcodes, columns.spans).tolist() == [4, 3, 1, 3]
     assert wire.program_of(columns) == PROGRAMS["controls and barriers"]
+
+
+def test_encode_holds_a_program_to_the_caps_it_is_given() -> None:
+    program = PROGRAMS[TELEPORT]
+    assert wire.encode(program, Caps(qubits_max=3, clbits_max=3, operations_max=16)) == wire.encode(program)
+    for caps, limit in ((Caps(qubits_max=2), "2 qubits"), (Caps(operations_max=15), "15 operations")):
+        with pytest.raises(UsageError) as caught:
+            wire.encode(program, caps)
+        assert caught.value.limit == limit

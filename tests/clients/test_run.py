@@ -14,7 +14,10 @@ from typing import Any
 
 import pytest
 
+from qcommons.base.errors import UsageError
 from qcommons.clients.cli.main import main
+from qcommons.node import default
+from qcommons.node.config import load
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -126,6 +129,32 @@ def test_what_does_not_fit_is_refused_with_numbers(capsys: pytest.CaptureFixture
     body = _json(capsys, str(EXAMPLES / "random200.qasm"), "--deadline", "30s", code=3)
     assert body["status"] == "refused" and any(char.isdigit() for char in body["error"]["what"])
     assert body["error"]["limit"]
+
+
+def test_a_broken_config_file_is_told_alike_here_and_in_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.toml").write_text('[limits]\nmemry = "2GiB"\n')
+    monkeypatch.setattr(default, "_NODES", {})
+    with pytest.raises(UsageError) as caught:
+        default.run(EXAMPLES / "bell.qasm")
+    assert main(["run", str(EXAMPLES / "bell.qasm")]) == caught.value.exit_code == 2
+    assert capsys.readouterr().err == f"qcommons: {caught.value}\n"
+
+
+def test_print_in_python_and_the_command_show_the_same_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """But for what each run measures anew."""
+    words = (str(EXAMPLES / "bell.qasm"), "--seed", "3", "--shots", "500")
+    assert main(["run", *words]) == 0
+    printed = capsys.readouterr().out
+    with default.open_node(load()) as node:
+        print(node.run(EXAMPLES / "bell.qasm", seed=3, shots=500))
+    again = capsys.readouterr().out
+    told = [[line for line in text.splitlines() if not line.startswith("actual")] for text in (printed, again)]
+    assert told[0] == told[1]
+    assert len(told[0]) > 5
 
 
 def test_every_answer_fits_the_schema(capsys: pytest.CaptureFixture[str]) -> None:

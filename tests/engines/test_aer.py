@@ -121,6 +121,30 @@ def test_mps_stops_at_the_bond_cap_instead_of_truncating():
         run(program, Amplitudes(("0" * 12,)), "mps", limits=Limits(2 << 30, 30.0, bond_max=4))
 
 
+@pytest.mark.parametrize("chunk", [1, 7])
+def test_mps_planned_in_chunks_equals_statevector(monkeypatch, chunk):
+    """Each chunk starts from the order that the one before left behind."""
+    from qcommons.engines import aer_mps
+
+    monkeypatch.setattr(aer_mps, "CHUNK_GATES", chunk)
+    program = random_program(8, 4, 5, True)
+    exact = vector(run(program, Statevector(), "statevector"))
+    assert np.abs(vector(run(program, Statevector(), "mps")) - exact).max() < 1e-7
+
+
+def test_mps_that_stops_early_has_not_planned_the_rest(monkeypatch):
+    """16 layers on 12 qubits pass bond 4 in the first; only the chunks that ran were planned."""
+    from qcommons.engines import aer_mps
+
+    planned = []
+    monkeypatch.setattr(aer_mps, "CHUNK_GATES", 40)
+    monkeypatch.setattr(aer_mps, "plan_line", lambda ops, order: planned.append(len(ops)) or plan_line(ops, order))
+    program = random_program(12, 16, 3, True)
+    with pytest.raises(CapExceeded, match="bond dimension"):
+        run(program, Amplitudes(("0" * 12,)), "mps", limits=Limits(2 << 30, 30.0, bond_max=4))
+    assert 0 < sum(planned) < len(program.ops) / 2
+
+
 def test_mps_refuses_memory_before_taking_it():
     program = random_program(12, 2, 3, True)
     with pytest.raises(CapExceeded, match="limit 65536 B"):

@@ -37,6 +37,12 @@ def test_a_file_longer_than_the_cap_is_refused_before_it_is_read_whole(tmp_path:
         edge.circuits(tmp_path)
 
 
+def test_what_is_no_program_is_named_with_its_place() -> None:
+    with pytest.raises(UsageError, match="of type int") as caught:
+        edge.circuits([BELL, 3])
+    assert caught.value.where == "program[1]"
+
+
 def test_a_grid_is_in_row_major_order() -> None:
     points, shape = edge.points({"a": np.array([[1], [2]]), "b": [10, 20, 30]})
     assert shape == (2, 3)
@@ -78,7 +84,7 @@ def test_a_program_that_did_not_parse_keeps_its_place_in_the_batch() -> None:
 @pytest.mark.parametrize("value", [0, -1.0, float("nan")])
 def test_limits_are_above_zero(value: float) -> None:
     with pytest.raises(UsageError, match="deadline_s"):
-        positive("deadline_s", value, 1.0)
+        positive("deadline_s", value)
 
 
 def test_observables_and_noise_are_read_from_text_and_files(tmp_path: Path) -> None:

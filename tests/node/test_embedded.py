@@ -101,9 +101,13 @@ def test_programs_that_cannot_run_fail_alone_in_a_list_and_raise_by_themselves(n
 @pytest.mark.parametrize(
     ("program", "arguments", "says"),
     [
-        (3, {}, "program: a int is no program"),
+        (3, {}, "program: no program, but of type int"),
         ([], {}, "empty list"),
         ("nofile.qasm", {}, "nofile.qasm: cannot read"),
+        (Program(1, (), (Op("flop", (0,)),)), {}, "operation 0: unknown gate 'flop'"),
+        (Program(1, (), None), {}, "operations are of type NoneType"),  # type: ignore[arg-type]
+        (Program(100_001, (), ()), {}, "100001 qubits; allowed 0 to 100000"),
+        (Program(1, (("c", 100_001),), ()), {}, "100001 classical bits"),
         (BELL, {"shots": 0}, "shots=0"),
         (BELL, {"shots": 1.5}, "shots=1.5"),
         (BELL, {"seed": -1}, "seed=-1"),

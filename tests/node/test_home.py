@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from qcommons.node import home as home_module
-from qcommons.node import memory
 from qcommons.node.frames import Calibration
 from qcommons.node.home import Home, home_path
 
@@ -44,9 +43,3 @@ def test_a_broken_file_counts_as_never_measured(tmp_path: Path, junk: bytes) -> 
     home.calibration_path.write_bytes(junk)
     assert home.calibration() is None
     assert home.constants() == {}
-
-
-def test_free_memory_is_positive_and_shared_between_parallel_runs() -> None:
-    free = memory.free_bytes()
-    assert 1 << 20 < free < 1 << 50
-    assert memory.default_limit_bytes(4) < memory.default_limit_bytes(1)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tests.node.making import BELL, QASM
 
+from qcommons.base.errors import UsageError
 from qcommons.circuits.program import Op, Program
 from qcommons.node.embedded import EmbeddedNode
 
@@ -64,3 +65,8 @@ def test_a_circuit_without_measurement_is_measured_whole_and_says_so(node: Embed
     run = node.run(Program(2, (), (Op("x", (1,)),)), shots=10)
     assert run.counts == {"10": 10}
     assert any("measure" in note for note in run.notes)
+
+
+def test_an_empty_text_is_a_program_without_qubits(node: EmbeddedNode) -> None:
+    with pytest.raises(UsageError, match="no qubits; nothing to measure"):
+        node.run(b"")

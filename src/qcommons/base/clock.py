@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from qcommons.base.units import NS_PER_S, ns_to_s, s_to_ns
 
-__all__ = ["deadline_ns", "duration_text", "elapsed_s", "is_past", "left_s"]
+__all__ = ["deadline_ns", "duration_text", "elapsed_s", "is_past", "left_s", "seconds_text"]
 
+YEAR_S = 3.2e7  # longer durations are for nobody to wait out: two digits will do
 # from this many nanoseconds on -> (nanoseconds a unit, unit); largest first
 SCALES = (
     (86_400 * NS_PER_S, "d"),
@@ -60,3 +61,8 @@ def duration_text(ns: int) -> str:
         text = f"{whole}.{digits:0{decimals}d}".rstrip("0").rstrip(".") if decimals > 0 else str(whole)
         return f"{text} {unit}"
     return f"{ns} ns"
+
+
+def seconds_text(seconds: float) -> str:
+    """The same from seconds: "5.2 ms", "1.25 s"; past a year in scientific notation, "3.1e+08 s"."""
+    return duration_text(s_to_ns(seconds)) if seconds < YEAR_S else f"{seconds:.2g} s"

@@ -357,8 +357,8 @@ def clifford_steps(op: Op) -> tuple[CliffordStep, ...] | None:
     (or a bare phase) is the empty tuple.
     """
     params: tuple[Any, ...] = op.params
-    if not op.controls and len(params) == 1 and GATES[op.gate].pauli is not None:
-        angle = params[0]
+    if not op.controls and (op.gate == "u" or (len(params) == 1 and GATES[op.gate].pauli is not None)):
+        angle = params[0]  # of u: how far it turns the Z axis; most random ones end here, uncompiled
         if abs(angle - round(angle / HALF_PI) * HALF_PI) > GRID:
             return None
     if not _all_clifford(op.gate, params, op.controls):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from qcommons.base.errors import UsageError
 from qcommons.circuits.gates import GATES, NAMES
-from qcommons.circuits.program import RELATIONS, Caps
+from qcommons.circuits.program import NAME, NAME_RULE, RELATIONS, Caps
 
 __all__ = ["OPCODES", "Columns", "checked_columns", "op_widths"]
 
@@ -46,6 +46,7 @@ NO_INTEGERS: Integers = np.zeros(0, np.int64)
 NO_FLOATS: Floats = np.zeros(0)
 MINUS_ZERO = bytes(7) + b"\x80"  # little-endian binary64
 WIDTHS = (1, 2, 4, 8)
+KEYED_WIDTH = 64  # operations on more qubits (barriers, mostly) are few enough to be looked at one by one
 # Half the time of the methods max, sum, any and all on short arrays, and most programs are short.
 _top, _total, _any, _all = np.maximum.reduce, np.add.reduce, np.logical_or.reduce, np.logical_and.reduce
 
@@ -116,12 +117,13 @@ def checked_columns(fields: list[Any], caps: Caps) -> Columns:
 
     n_spans = opcodes.translate(IS_SPANNING).count(1)
     span_column = _integers("spans", spans, n_spans, n_qubits + 1)
-    _check_spans(opcodes, span_column)
+    if n_spans and not _all(span_column):
+        refuse("a controlled gate has at least 1 control, a barrier at least 1 qubit", "spans")
     widths = op_widths(opcodes, span_column)
     qubit_column = _integers("qubits", qubits, int(_total(widths)), n_qubits)
     _check_distinct("qubits", widths, qubit_column)
     n_params = sum(opcodes.translate(PARAMS))
-    affine = _affine_columns(rest[:5], n_params, len(inputs))
+    affine = _affine_columns(rest[:5], n_params, inputs)
     then, orelse, relations, values, if_widths, if_bits = _branch_columns(rest[5:], opcodes, n_clbits)
     return Columns(
         n_qubits, creg_names, sizes, inputs, opcodes, span_column, qubit_column,
@@ -143,24 +145,18 @@ def _names_and_sizes(creg_names: list[Any], creg_sizes: bytes, inputs: list[Any]
     for where, names in (("creg_names", creg_names), ("inputs", inputs)):
         if names and (set(map(type, names)) != {str} or len(set(names)) != len(names)):
             refuse("distinct names needed, as text", where)
+        if not all(map(NAME.fullmatch, names)):
+            refuse(NAME_RULE, where)
     sizes = _integers("creg_sizes", creg_sizes, len(creg_names), caps.clbits_max + 1)
     if len(sizes) and not _all(sizes):
         refuse("a register has at least 1 bit", "creg_sizes")
     return sizes
 
 
-def _check_spans(opcodes: bytes, spans: Integers) -> None:
-    """A gate marked as controlled has a control (a barrier may be empty)."""
-    if len(spans) and not spans.all():
-        of_spans = np.frombuffer(opcodes.translate(None, bytes(set(range(256)) - set(SPANNING))), np.uint8)
-        if (of_spans[spans == 0] != BARRIER).any():
-            refuse("a controlled gate has at least 1 control", "spans")
-
-
 def _affine_columns(
-    fields: list[Any], n_params: int, n_inputs: int
+    fields: list[Any], n_params: int, inputs: list[str]
 ) -> tuple[int, Integers, Integers, Integers, Floats]:
-    n_affine, at, terms, inputs, coefficients = fields
+    n_affine, at, terms, indices, coefficients = fields
     if not any(fields):  # most programs have none; saves a sixth of a small program's decoding
         return 0, NO_INTEGERS, NO_INTEGERS, NO_INTEGERS, NO_FLOATS
     if not 0 <= n_affine <= n_params:
@@ -169,10 +165,26 @@ def _affine_columns(
     if (places[1:] <= places[:-1]).any():
         refuse("places must increase", "affine_at")
     # A term takes at least a byte in affine_inputs, so no count passes its length.
-    counts = _integers("affine_terms", terms, n_affine, len(inputs) + 1)
-    n_terms = int(counts.sum())
-    indices = _integers("affine_inputs", inputs, n_terms, n_inputs)
-    return n_affine, places, counts, indices, _floats("affine_coefficients", coefficients, n_terms)
+    counts = _integers("affine_terms", terms, n_affine, len(indices) + 1)
+    if not _all(counts):
+        refuse("an affine parameter has at least 1 term", "affine_terms")
+    n_terms = int(_total(counts))
+    named = _integers("affine_inputs", indices, n_terms, len(inputs))
+    if n_terms > n_affine:
+        _check_sorted(counts, named, inputs)
+    factors = _floats("affine_coefficients", coefficients, n_terms)
+    if not _all(factors.view(np.uint64)):  # not as floats, see _floats; zero has no sign here
+        refuse("a coefficient is 0", "affine_coefficients")
+    return n_affine, places, counts, named, factors
+
+
+def _check_sorted(counts: Integers, named: Integers, inputs: list[str]) -> None:
+    """Within a parameter the terms' inputs are sorted by name, none twice."""
+    rank = np.empty(len(inputs), np.int64)
+    rank[sorted(range(len(inputs)), key=inputs.__getitem__)] = np.arange(len(inputs))
+    keys = np.repeat(np.arange(len(counts)), counts) * len(inputs) + rank[named]
+    if (keys[1:] <= keys[:-1]).any():
+        refuse("the terms of a parameter are sorted by their input's name, none twice", "affine_inputs")
 
 
 def _branch_columns(
@@ -237,8 +249,13 @@ def _check_distinct(name: str, widths: Integers, entries: Integers) -> None:
         return
     first = (widths.cumsum() - 2)[widths == 2]
     repeated = bool(_any(entries[first] == entries[first + 1]))
+    if widest > KEYED_WIDTH:  # keys of 8 bytes an entry would cost more than the groups are many
+        ends = widths.cumsum()
+        for end, width in zip(ends[widths > KEYED_WIDTH].tolist(), widths[widths > KEYED_WIDTH].tolist(), strict=True):
+            own = np.sort(entries[end - width : end])
+            repeated = repeated or bool((own[1:] == own[:-1]).any())
     if widest > 2:
-        wide = widths > 2
+        wide = (widths > 2) & (widths <= KEYED_WIDTH)
         group = np.repeat(np.flatnonzero(wide), widths[wide])
         keys = group * (int(entries.max()) + 1) + entries[np.repeat(wide, widths)]
         keys.sort()

@@ -19,7 +19,7 @@ import numpy as np
 
 from qcommons.base.canonical import decode as decode_cbor
 from qcommons.base.canonical import encode as encode_cbor
-from qcommons.base.errors import PeerError, UsageError
+from qcommons.base.errors import Corrupt, PeerError, UsageError
 from qcommons.base.ids import ProgramId, hash_id
 from qcommons.circuits.columns import (
     BARRIER,
@@ -39,6 +39,7 @@ from qcommons.circuits.columns import (
 from qcommons.circuits.program import (
     DEFAULT_CAPS,
     RELATIONS,
+    WHOLE_MAX,
     Affine,
     Branch,
     Caps,
@@ -47,6 +48,7 @@ from qcommons.circuits.program import (
     Operation,
     Param,
     Program,
+    check,
 )
 
 __all__ = ["VERSION", "decode", "decode_columns", "encode", "program_id", "program_of"]
@@ -54,6 +56,7 @@ __all__ = ["VERSION", "decode", "decode_columns", "encode", "program_id", "progr
 VERSION = 1
 # What encode may write: far above any cap, and small enough that products of two fit in int64.
 WRITABLE = Caps(1 << 62, 1 << 31, 1 << 31, 1 << 31, 1 << 31)
+OP_TYPES = (Op, tuple, tuple, tuple, int)
 
 
 def program_id(program: Program) -> ProgramId:
@@ -61,14 +64,22 @@ def program_id(program: Program) -> ProgramId:
     return hash_id(encode(program))
 
 
-def encode(program: Program) -> bytes:
-    """The canonical bytes of a program.
+def encode(program: Program, caps: Caps = WRITABLE) -> bytes:
+    """The canonical bytes of a program that passes `check(program, caps)`.
+
+    caps: by default 2**31 of each; its `bytes_max` is for whoever reads.
 
     Raises:
-        UsageError: the program breaks a rule of `program.check` (of its caps only 2**31 of each).
+        UsageError: the program breaks a rule of `check`, which words the message: operation, value, range.
     """
-    fields = _fields(program)
-    checked_columns(fields, WRITABLE)  # what is written is what decode accepts, by the same code
+    try:
+        fields = _fields(program)
+        checked_columns(fields, caps)  # what is written is what decode accepts, by the same code
+    except (UsageError, TypeError, AttributeError, ValueError):  # a program made by hand may hold anything
+        fields = []
+    if not fields:
+        check(program, caps)
+        raise Corrupt("a program passes check but has no wire form")
     return encode_cbor([VERSION, *fields])
 
 
@@ -98,12 +109,14 @@ def decode_columns(data: bytes, caps: Caps = DEFAULT_CAPS) -> Columns:
 
 
 def _fields(program: Program) -> list[Any]:
-    """The fields of the wire after the version."""
+    """The fields of the wire after the version; any of four exceptions for what no program may hold."""
     opcodes, branches = bytearray(), []
     spans: list[int] = []
     qubits: list[int] = []
     clbits: list[int] = []
     params: list[Param] = []
+    _all_of(tuple, (program.ops, program.inputs, program.cregs, *program.cregs))
+    _all_of(Program, (program,))
     for index, op in enumerate(_flat(program.ops)):
         if isinstance(op, Branch):
             opcodes.append(IF)
@@ -113,12 +126,13 @@ def _fields(program: Program) -> list[Any]:
         span = len(op.qubits) if code == BARRIER else op.controls
         if (
             code == IF
+            or (type(op), type(op.qubits), type(op.params), type(op.clbits), type(op.controls)) != OP_TYPES
             or len(op.qubits) != QUBITS[code] + span
             or len(op.params) != PARAMS[code]
             or len(op.clbits) != (code == MEASURE)
             or (op.controls and code >= CONTROLLED)
         ):
-            refuse(f"no such gate, or wrong number of qubits, parameters, bits or controls: {op}", f"opcode {index}")
+            refuse("no such gate, or wrong number or type of qubits, parameters, bits, controls", f"opcode {index}")
         if code == BARRIER or op.controls:
             spans.append(span)
         opcodes.append(code | CONTROLLED if op.controls else code)
@@ -128,7 +142,7 @@ def _fields(program: Program) -> list[Any]:
     return [
         program.n_qubits,
         [name for name, _ in program.cregs],
-        _packed("creg_sizes", (size for _, size in program.cregs)),
+        _packed("creg_sizes", [size for _, size in program.cregs]),
         list(program.inputs),
         bytes(opcodes),
         _packed("spans", spans),
@@ -143,48 +157,60 @@ def _flat(ops: Iterable[Operation]) -> Iterable[Operation]:
     for op in ops:
         yield op
         if isinstance(op, Branch):
+            _all_of(tuple, (op.then, op.orelse))
             yield from op.then
             yield from op.orelse
 
 
 def _packed_params(params: list[Param], inputs: tuple[str, ...]) -> list[Any]:
+    if Affine not in set(map(type, params)):
+        return [_packed_floats("params", params), 0, b"", b"", b"", b""]
     index_of = {name: index for index, name in enumerate(inputs)}
     affine = {at: param for at, param in enumerate(params) if isinstance(param, Affine)}
+    _all_of(tuple, [param.terms for param in affine.values()])
     terms = [term for param in affine.values() for term in param.terms]
+    _all_of(tuple, terms)
     if unknown := [name for name, _ in terms if name not in index_of]:
         refuse(f"{unknown[0]!r} is no input; inputs: {', '.join(inputs) or 'none'}", "affine_inputs")
     return [
-        _packed_floats("params", (param.const if isinstance(param, Affine) else param for param in params)),
+        _packed_floats("params", [param.const if isinstance(param, Affine) else param for param in params]),
         len(affine),
-        _packed("affine_at", affine),
-        _packed("affine_terms", (len(param.terms) for param in affine.values())),
-        _packed("affine_inputs", (index_of[name] for name, _ in terms)),
-        _packed_floats("affine_coefficients", (coefficient for _, coefficient in terms)),
+        _packed("affine_at", list(affine)),
+        _packed("affine_terms", [len(param.terms) for param in affine.values()]),
+        _packed("affine_inputs", [index_of[name] for name, _ in terms]),
+        _packed_floats("affine_coefficients", [coefficient for _, coefficient in terms]),
     ]
 
 
 def _packed_branches(branches: list[Branch]) -> list[bytes]:
     conditions = [branch.condition for branch in branches]
-    if unknown := [condition.relation for condition in conditions if condition.relation not in RELATIONS]:
-        refuse(f"relation {unknown[0]!r}; allowed {RELATIONS}", "if_relations")
+    _all_of(Branch, branches)
+    _all_of(Condition, conditions)
+    _all_of(tuple, [condition.clbits for condition in conditions])
     return [
-        _packed("if_then", (len(branch.then) for branch in branches)),
-        _packed("if_else", (len(branch.orelse) for branch in branches)),
+        _packed("if_then", [len(branch.then) for branch in branches]),
+        _packed("if_else", [len(branch.orelse) for branch in branches]),
         bytes(RELATIONS.index(condition.relation) for condition in conditions),
-        _packed("if_values", (condition.value for condition in conditions)),
-        _packed("if_widths", (len(condition.clbits) for condition in conditions)),
-        _packed("if_bits", (bit for condition in conditions for bit in condition.clbits)),
+        _packed("if_values", [condition.value for condition in conditions]),
+        _packed("if_widths", [len(condition.clbits) for condition in conditions]),
+        _packed("if_bits", [bit for condition in conditions for bit in condition.clbits]),
     ]
 
 
-def _packed(name: str, values: Iterable[int]) -> bytes:
+def _all_of(kind: type, values: Iterable[object]) -> None:
+    if not set(map(type, values)) <= {kind}:
+        raise TypeError(f"{kind.__name__} needed")
+
+
+def _packed(name: str, values: list[int]) -> bytes:
     """Little-endian unsigned integers, as wide as the largest needs."""
-    try:
-        column = np.array(array("q", values))  # array refuses what is no integer; np.array would round it
-    except (OverflowError, TypeError) as error:
-        raise UsageError(f"an entry is no 64-bit integer: {error}", where=f"program wire, {name}") from error
-    if not column.size:
+    if not values:
         return b""
+    _all_of(int, values)
+    try:
+        column = np.array(array("q", values))
+    except OverflowError as error:
+        raise UsageError(f"an entry is no 64-bit integer: {error}", where=f"program wire, {name}") from error
     if column.min() < 0:
         refuse(f"entry {int(column.min())} is negative", name)
     top = int(column.max())
@@ -192,11 +218,16 @@ def _packed(name: str, values: Iterable[int]) -> bytes:
     return column.astype(f"<u{width}").tobytes()
 
 
-def _packed_floats(name: str, values: Iterable[float]) -> bytes:
-    try:
-        column = np.array(array("d", values))
-    except (OverflowError, TypeError) as error:
-        raise UsageError(f"an entry is no float64: {error}", where=f"program wire, {name}") from error
+def _packed_floats(name: str, values: list[Any]) -> bytes:
+    """Little-endian float64, zero without its sign."""
+    if not values:
+        return b""
+    kinds = set(map(type, values))
+    if not all(kind is int or issubclass(kind, float) for kind in kinds):
+        raise TypeError("float needed")
+    if int in kinds and any(type(value) is int and abs(value) > WHOLE_MAX for value in values):
+        refuse("an integer beyond 2^53", name)
+    column = np.array(array("d", values))
     bits = column.view(np.uint64)
     bits[bits == 1 << 63] = 0  # -0.0 is written as 0.0; not by arithmetic, which may flush subnormals
     return column.astype("<f8").tobytes()

@@ -3,8 +3,12 @@
 Flow: aer_engine -> line_order, mps_plan (fusing, swaps) -> *MpsState* (Aer applies the steps) -> mps
 (samples, expectations, amplitudes) -> Answer.
 
+Steps are planned a chunk of gates at a time: a state that outgrows its bonds does so early, and an
+attempt that stops has then planned no more than it ran.
+
 Aer drops Schmidt weights that sum to less than a threshold at each decomposition, so `steps x
-threshold` bounds the summed discarded weight, and COHERENCE times that the infidelity. It also cuts
+threshold` bounds the summed discarded weight, and COHERENCE times that the infidelity; every gate
+has the same share of what a run may lose. It also cuts
 at a maximal bond dimension, which would truncate silently: here that maximum is never in force. A
 two-site step leaves a bond of at most twice either neighbour, so bonds can be bounded ahead; a
 segment ends before the bound passes twice `bond_max`, the true bonds are read, and if one is above
@@ -46,6 +50,7 @@ __all__ = ["ERROR_BUDGET", "MpsState", "mps_bytes", "run_mps"]
 ERROR_BUDGET = {Counts: 1e-7, Expectations: 1e-12}
 COHERENCE = 4.0  # cuts add partly coherently: infidelities up to 2.1 x the summed weight were measured
 THRESHOLD_MIN = 1e-16  # Aer's default; below it Schmidt weights are rounding
+CHUNK_GATES = 2048  # gates planned at once
 SEGMENT_STEPS = 4096  # steps handed to Aer at once
 
 
@@ -57,18 +62,16 @@ def run_mps(task: Task) -> Answer:
     """
     program = task.program
     body, measured = branching.split_terminal(program)
-    if not branching.is_dynamic(body):
-        state = MpsState(body, max(1, program.n_qubits), task.limits)
-        plan = state.plan(body)  # type: ignore[arg-type]  # not dynamic: plain ops only
-        state.threshold = _threshold(task, len(plan.steps))
-        state.apply(body)  # type: ignore[arg-type]
+    gates = sum(1 for _ in flat_ops(body))
+    dynamic = branching.is_dynamic(body)
+    budget = ERROR_BUDGET.get(type(task.want), 0.0)
+    state = MpsState(body, max(1, program.n_qubits), task.limits, budget / (COHERENCE * max(1, gates)), dynamic)
+    if not dynamic:
+        state.apply(body)  # type: ignore[arg-type]  # not dynamic: plain ops only
         return _read(task, state, measured)
     rng = stream(task.seed, "aer", "mps", "histories")
     counts: dict[str, int] = {}
-    state = MpsState(body, max(1, program.n_qubits), task.limits)
     code = branching.compile_ops(body, tuple)
-    steps = sum(len(state.plan(step[1]).steps) for step in code.steps if step[0] == "apply")
-    state.threshold = _threshold(task, steps)
     assert isinstance(task.want, Counts)
     error = histories = bond = 0.0
     for leaf, bits, shots in branching.leaves(
@@ -80,12 +83,6 @@ def run_mps(task: Task) -> Answer:
     return Answer("aer", "mps", counts=counts, error_bound=error, facts=facts)
 
 
-def _threshold(task: Task, steps: int) -> float:
-    """Weight that each decomposition may drop."""
-    budget = ERROR_BUDGET.get(type(task.want), 0.0)
-    return max(THRESHOLD_MIN, budget / (COHERENCE * max(1, steps)))
-
-
 def mps_bytes(n: int, bond: float) -> int:
     """Peak memory: tensors of 32 B x bond^2 a site, Aer's, ours, and one copy of each."""
     return int(128 * n * min(bond, 2.0 ** min(n // 2, 60)) ** 2)
@@ -95,12 +92,15 @@ class MpsState:
     """A state that Aer evolves and this process reads; a `branching.State`.
 
     order: the qubit at each site. error: bound of the infidelity so far.
-    bond: the largest bond dimension met.
+    bond: the largest bond dimension met. threshold: weight that each decomposition may drop now.
     """
 
-    def __init__(self, ops: Sequence[Operation], n: int, limits: Limits) -> None:
+    def __init__(self, ops: Sequence[Operation], n: int, limits: Limits, gate_share: float, remember: bool) -> None:
+        """gate_share: weight that the cuts of one gate may drop. remember: keep plans, as histories ask again."""
         self.n = n
         self.limits = limits
+        self.gate_share = gate_share
+        self.remember = remember
         self.threshold = THRESHOLD_MIN
         self.order = line_order(flat_ops(ops), n)
         self.phase = 1.0 + 0j
@@ -108,20 +108,30 @@ class MpsState:
         self.bond = 1
         self._vidal: Vidal | None = None  # None: all sites in |0>
         self._product: MatrixProduct | None = None
-        self._plans: dict[tuple[int, tuple[int, ...]], tuple[Sequence[Op], LinePlan]] = {}
+        self._plans: dict[tuple[int, int, tuple[int, ...]], tuple[Sequence[Op], LinePlan]] = {}
         needed = mps_bytes(n, float(limits.bond_max))
         if needed > limits.memory_bytes:
             raise CapExceeded(f"mps needs up to {needed} B at bond {limits.bond_max}; limit {limits.memory_bytes} B")
 
-    def plan(self, ops: Sequence[Op]) -> LinePlan:
-        """Steps for `ops` from the present order; remembered, as histories ask again."""
-        key = (id(ops), self.order)
-        if key not in self._plans:
-            self._plans[key] = (ops, plan_line(ops, self.order))  # holding ops keeps its id taken
-        return self._plans[key][1]
+    def plan(self, block: Sequence[Op], start: int) -> LinePlan:
+        """Steps for the chunk of gates from `start`, from the present order."""
+        key = (id(block), start, self.order)
+        if key in self._plans:
+            return self._plans[key][1]
+        plan = plan_line(block[start : start + CHUNK_GATES], self.order)
+        if self.remember:
+            self._plans[key] = (block, plan)  # holding the block keeps its id taken
+        return plan
 
     def apply(self, block: Sequence[Op]) -> None:
-        plan = self.plan(block)
+        for start in range(0, len(block), CHUNK_GATES):
+            plan = self.plan(block, start)
+            cuts = sum(len(sites) == 2 for sites, _ in plan.steps)
+            gates = min(CHUNK_GATES, len(block) - start)
+            self.threshold = max(THRESHOLD_MIN, self.gate_share * gates / max(1, cuts))
+            self._follow(plan, start, len(block))
+
+    def _follow(self, plan: LinePlan, start: int, gates: int) -> None:
         at = 0
         bonds = [len(v) for v in self._vidal[1]] if self._vidal else [1] * (self.n - 1)
         while at < len(plan.steps):
@@ -130,9 +140,11 @@ class MpsState:
             at = end
             self.bond = max(self.bond, *bonds) if bonds else 1
             if self.bond > self.limits.bond_max:
+                last = min(start + CHUNK_GATES, gates)
                 raise CapExceeded(
-                    f"bond dimension {self.bond} after {at} of {len(plan.steps)} steps; limit {self.limits.bond_max} "
-                    "(bond_max)"
+                    f"bond dimension {self.bond} after {at} of {len(plan.steps)} steps of gates {start} to {last} "
+                    f"of {gates}; limit {self.limits.bond_max} (bond_max)",
+                    done=None if self.remember else (start + (last - start) * at / len(plan.steps)) / gates,
                 )
         self.phase *= plan.phase
         self.order = plan.order

@@ -6,6 +6,7 @@ keeps its story: attempts, predicted cost, reasons.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -26,6 +27,7 @@ __all__ = ["Attempt", "Climber"]
 TINY_QUBITS = 16
 TINY_WORK = 1 << 19  # amplitude-updates of a dense state, about a millisecond: reducing and choosing cost as much
 STATE_BYTES = 16
+DEAR_BOND = 512  # from here a trial takes a minute and more
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -51,6 +53,7 @@ class Climber:
     attempts: list[Attempt] = field(default_factory=list)
     reasons: list[tuple[int, str]] = field(default_factory=list)
     predicted: list[Cost] = field(default_factory=list)
+    stops: list[tuple[int, float]] = field(default_factory=list)  # of this part: bond cap, share done
     start_ns: int = 0
 
     def __post_init__(self) -> None:
@@ -63,8 +66,11 @@ class Climber:
         Raises:
             Unavailable: nothing fits, with the numbers.
         """
+        self.stops = []
         ladder = self.ladder(program, want, noise)
         for rung in ladder.rungs:
+            if self.hopeless(rung):
+                continue
             answer = self.attempt(rung, program, want, noise, seed)
             if answer is not None:
                 return answer
@@ -113,20 +119,40 @@ class Climber:
             return None
         return Choice(name, method, cost, self.limits, f"{n} qubits: a dense state of {size(STATE_BYTES << n)}")
 
+    def bond_needed_log2(self) -> float:
+        """Of this part's end, as far as its stopped trials tell: inf where a wider one came no further.
+
+        Entanglement that grows with depth doubles the bond in equal shares of the program. Where it
+        peaks early instead, this is too much.
+        """
+        if len(self.stops) < 2:
+            return 0.0
+        (narrow, before), (wide, after) = self.stops[-2:]
+        if after <= before:
+            return math.inf
+        return math.log2(wide) + (1 - after) / (after - before) * math.log2(wide / narrow)
+
+    def hopeless(self, rung: Choice) -> bool:
+        """A dear trial of a matrix product state whose bond would be passed at twice its size."""
+        bond = rung.limits.bond_max
+        return rung.method == "mps" and bond >= DEAR_BOND and self.bond_needed_log2() > math.log2(bond) + 1
+
     def attempt(self, rung: Choice, program: Program, want: Want, noise: Noise | None, seed: int) -> Answer | None:
         before_ns = self.clock_ns()
         outcome = "done"
-        answer = None
+        answer = done = None
         try:
             answer = self.engines[rung.engine].run(Task(program, want, rung.method, seed, rung.limits, noise))
         except CapExceeded as stopped:
-            outcome = str(stopped)
+            outcome, done = str(stopped), stopped.done
         except MemoryError:
-            outcome = f"out of memory (limit {size(self.limits.memory_bytes)})"
+            outcome = f"out of memory (limit {size(self.limits.memory_bytes)}, unless the system had less)"
         except UsageError as unsuited:
             outcome = unsuited.what
         seconds = (self.clock_ns() - before_ns) / 1e9
         self.attempts.append(Attempt(rung.engine, rung.method, rung.cost, seconds, outcome))
+        if done is not None:
+            self.stops.append((rung.limits.bond_max, done))
         if answer is not None:
             self.reasons.append((program.n_qubits, rung.why))
             self.predicted.append(rung.cost)
@@ -137,6 +163,11 @@ class Climber:
         n = program.n_qubits
         tried = {f"{a.engine}/{a.method}": a.outcome for a in self.attempts if a.outcome != "done"}
         causes = [f"{name} stopped at {outcome}" for name, outcome in tried.items()]  # the last, widest attempt
+        if any(self.hopeless(rung) for rung in ladder.rungs):
+            needed = self.bond_needed_log2()
+            causes.append(
+                f"wider bonds were not tried: the trials point to {'no end' if needed > 60 else f'2^{needed:.0f}'}"
+            )
         causes += [r for r in ladder.refused if "; limit " in r]
         why = "; ".join(causes) or "; ".join(ladder.refused) or "no engine is installed for this"
         fits = max((self.limits.memory_bytes * 10 // 13 // STATE_BYTES).bit_length() - 1, 0)

@@ -139,4 +139,11 @@ class Unsuited(msgspec.Struct, frozen=True):
 
 
 class CapExceeded(Exception):
-    """An attempt passed one of its `Limits` and stopped; the next attempt may run. Says which."""
+    """An attempt passed one of its `Limits` and stopped; the next attempt may run. Says which.
+
+    done: share of the operations that were carried out before, 0 to 1, where it is known.
+    """
+
+    def __init__(self, what: str, done: float | None = None) -> None:
+        super().__init__(what)
+        self.done = done

@@ -2,7 +2,7 @@
 
 Flow: outcomes -> assemble -> *Result, Results* -> clients. Frozen; every number with its error bar.
 Bitstrings: classical bit 0 rightmost, registers joined by a space, the last declared leftmost. The
-views for people (text, HTML, tables, plots) are in `views.py`, the JSON form in `schema.py`.
+JSON form is in `schema.py`, the text form of it in `text.py`, HTML, tables and plots in `views.py`.
 """
 
 from __future__ import annotations
@@ -218,9 +218,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return html(self)
 
     def __str__(self) -> str:
-        from qcommons.jobs.views import text
+        from qcommons.jobs.text import printable, render
 
-        return text(self)
+        return printable(render(self.to_dict()))
 
     # inside
 
@@ -356,12 +356,12 @@ class Results(Sequence[Result]):
     def _repr_html_(self) -> str:
         from qcommons.jobs.views import html_table
 
-        return html_table(self._runs)
+        return html_table(self)
 
     def __str__(self) -> str:
-        from qcommons.jobs.views import text_table
+        from qcommons.jobs.text import printable, render
 
-        return text_table(self._runs)
+        return printable(render(self.to_dict()))
 
     def __repr__(self) -> str:
         return f"<Results {self.job}: {len(self)} runs, shape {self.shape}, {self.status}>"

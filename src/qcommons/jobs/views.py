@@ -1,7 +1,7 @@
-"""Results for people: text histogram, HTML for notebooks, tables and plots.
+"""Results in notebooks: HTML, tables and plots.
 
-Flow: Result, Results -> *views*. pandas and matplotlib are imported here only, when asked for; the
-error says which extra installs them.
+Flow: Result, Results -> *views*. The HTML holds the lines of `text.py`. pandas and matplotlib are
+imported here only, when asked for; the error says which extra installs them.
 """
 
 from __future__ import annotations
@@ -14,96 +14,30 @@ from typing import TYPE_CHECKING, Any
 
 from qcommons.base.errors import Unavailable
 from qcommons.jobs.outcomes import Done
+from qcommons.jobs.text import render, rows
 
 if TYPE_CHECKING:
-    from qcommons.jobs.results import Result
+    from qcommons.jobs.results import Result, Results
 
-__all__ = ["frame", "html", "html_table", "plot", "text", "text_table"]
+__all__ = ["frame", "html", "html_table", "plot"]
 
-ROWS_MAX = 20  # outcomes or amplitudes shown; the rest is counted
-RUNS_MAX = 50  # runs of a batch shown
-BAR_WIDTH = 40
-
-
-def text(result: Result) -> str:
-    """A histogram with standard errors (or values, or amplitudes), then engine, reason and cost."""
-    if not isinstance(result.outcome, Done):
-        return f"{result.status}: {result.exception}"
-    lines = [line for _, line in _lines(result)]
-    cost = result.predicted_cost
-    lines += [
-        "",
-        f"engine     {result.engine}, method {result.method}: {result.reason}",
-        f"cost       predicted {cost.seconds:.3g} s, took {result.seconds:.3g} s",
-        f"seed       {result.seed}; physics {result.physics}",
-    ]
-    return "\n".join(lines + [f"note       {note}" for note in result.notes])
-
-
-def _lines(result: Result) -> Iterator[tuple[str, str]]:
-    """(kind, line) of the answer."""
-    answer = result._answer
-    if answer.counts is not None:
-        yield from (("count", line) for line in _histogram(result))
-    elif answer.estimates is not None:
-        for name, estimate in zip(result.observables, answer.estimates, strict=True):
-            bar = f" +- {estimate.stderr:.2g}" if estimate.stderr else " (exact)"
-            yield "value", f"<{name}> = {estimate.value:.9g}{bar}"
-    else:
-        rows = sorted(result.amplitudes.items(), key=lambda entry: -abs(entry[1]))
-        for bits, value in rows[:ROWS_MAX]:
-            yield "amplitude", f"{bits}  {value.real:+.9f} {value.imag:+.9f}i"
-        if len(rows) > ROWS_MAX:
-            yield "rest", f"... and {len(rows) - ROWS_MAX} more amplitudes, none larger"
-
-
-def _histogram(result: Result) -> Iterator[str]:
-    counts, probabilities, errors = result.counts, result.probabilities, result.stderr
-    top = max(counts.values(), default=1)
-    for bits in list(counts)[:ROWS_MAX]:
-        bar = "#" * max(1, round(BAR_WIDTH * counts[bits] / top))
-        error = errors[bits] if isinstance(errors, dict) else math.nan
-        yield f"{bits}  {bar:<{BAR_WIDTH}}  {counts[bits]:>{len(str(top))}}  {probabilities[bits]:.4f} +- {error:.4f}"
-    rest = list(counts.values())[ROWS_MAX:]
-    if rest:
-        yield f"... and {len(rest)} more outcomes with {sum(rest)} shots"
-
-
-def text_table(runs: Sequence[Result]) -> str:
-    """One line a run."""
-    lines = [f"{run.index:>4}  {_values(run)}  {_short(run)}" for run in runs[:RUNS_MAX]]
-    if len(runs) > RUNS_MAX:
-        lines.append(f"... and {len(runs) - RUNS_MAX} more runs")
-    return "\n".join(lines)
-
-
-def _values(run: Result) -> str:
-    bound = [f"{name}={value:.6g}" for name, value in run.values.items()]
-    return " ".join([run.name, *bound] if run.name else bound)
-
-
-def _short(run: Result) -> str:
-    if not isinstance(run.outcome, Done):
-        return f"{run.status}: {run.exception}"
-    lines = [line for _, line in _lines(run)]
-    if run._answer.counts is not None:
-        return ", ".join(f"{bits}: {count}" for bits, count in list(run.counts.items())[:4])
-    return "; ".join(lines[:4])
+BARS_MAX = 20  # outcomes plotted, the most frequent ones
+RUNS_MAX = 50  # runs of a batch in a table
 
 
 def html(result: Result) -> str:
     """The text form, escaped, for a notebook."""
-    return f"<pre>{markup.escape(text(result))}</pre>"
+    return f"<pre>{markup.escape(render(result.to_dict()))}</pre>"
 
 
-def html_table(runs: Sequence[Result]) -> str:
+def html_table(results: Results) -> str:
     """One row a run, for a notebook; everything that came from outside is escaped."""
-    rows = "".join(
-        f"<tr><td>{run.index}</td><td>{markup.escape(_values(run))}</td><td>{markup.escape(_short(run))}</td></tr>"
-        for run in runs[:RUNS_MAX]
+    lines = "".join(
+        f"<tr><td>{index}</td><td>{markup.escape(label)}</td><td>{markup.escape(answer)}</td></tr>"
+        for index, label, answer in rows([run.to_dict() for run in results[:RUNS_MAX]])
     )
-    more = f"<p>... and {len(runs) - RUNS_MAX} more runs</p>" if len(runs) > RUNS_MAX else ""
-    return f"<table><tr><th>run</th><th>values</th><th>answer</th></tr>{rows}</table>{more}"
+    more = f"<p>... and {len(results) - RUNS_MAX} more runs</p>" if len(results) > RUNS_MAX else ""
+    return f"<table><tr><th>run</th><th>values</th><th>answer</th></tr>{lines}</table>{more}"
 
 
 def frame(runs: Sequence[Result]) -> Any:
@@ -142,7 +76,7 @@ def _rows(run: Result) -> Iterator[dict[str, Any]]:
 def plot(result: Result, ax: Any = None) -> Any:
     """Bars of probability with standard errors, the most frequent outcomes first; returns the axes."""
     probabilities, errors = result.probabilities, result.stderr
-    shown = list(probabilities)[:ROWS_MAX]
+    shown = list(probabilities)[:BARS_MAX]
     if ax is None:
         _, ax = _extra("matplotlib.pyplot", "plots", "plot_histogram").subplots()
     bars = [errors[bits] if isinstance(errors, dict) else math.nan for bits in shown]

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from qcommons.base.ids import hash_id
 from qcommons.circuits.program import DEFAULT_CAPS, Caps, Program, count_ops
-from qcommons.circuits.wire import decode_columns, encode
+from qcommons.circuits.wire import WRITABLE, decode_columns, encode
 from qcommons.jobs.records import Card
 
 __all__ = ["card_of", "card_of_wire"]
 
 
-def card_of(program: Program, name: str = "", notes: tuple[str, ...] = ()) -> Card:
-    """program: one that passes `check`. name, notes: from its file and its parser."""
-    wire = encode(program)
+def card_of(program: Program, name: str = "", notes: tuple[str, ...] = (), caps: Caps = WRITABLE) -> Card:
+    """name, notes: from the program's file and its parser.
+
+    Raises:
+        UsageError: the program breaks a rule of `program.check` or passes `caps`.
+    """
+    wire = encode(program, caps)
     n_ops = count_ops(program.ops)
     return Card(wire, hash_id(wire), program.n_qubits, program.cregs, program.inputs, n_ops, notes, name)
 

@@ -40,11 +40,11 @@ def circuits(program: Any) -> tuple[list[Circuit], bool]:
     if isinstance(program, list | tuple):
         if not program:
             raise UsageError("an empty list of programs; give at least one", where="program")
-        return [_circuit(one) for one in program], True
-    return [_circuit(program)], False
+        return [_circuit(one, f"program[{index}]") for index, one in enumerate(program)], True
+    return [_circuit(program, "program")], False
 
 
-def _circuit(one: Any) -> Circuit:
+def _circuit(one: Any, where: str) -> Circuit:
     match one:
         case Program() | Source() | Card():
             return one
@@ -56,7 +56,7 @@ def _circuit(one: Any) -> Circuit:
             return _file(Path(one))
         case _:
             kind = type(one).__name__
-            raise UsageError(f"a {kind} is no program: give a path, OpenQASM text or a Program", where="program")
+            raise UsageError(f"no program, but of type {kind}: give a path, OpenQASM text or a Program", where=where)
 
 
 def _file(path: Path) -> Source:

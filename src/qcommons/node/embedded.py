@@ -7,7 +7,6 @@ Flow: run(...) -> edge -> Job -> *EmbeddedNode* -> driver -> workers
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import threading
 import time
@@ -20,7 +19,7 @@ import msgspec
 from qcommons.base.clock import deadline_ns, left_s
 from qcommons.base.effects import Note
 from qcommons.base.errors import Corrupt, UsageError
-from qcommons.circuits.program import DEFAULT_CAPS, Caps, Program, count_ops
+from qcommons.circuits.program import DEFAULT_CAPS, Caps, Program
 from qcommons.engines.records import Limits
 from qcommons.jobs.assemble import assemble
 from qcommons.jobs.machine import CancelAsked, Event, JobEnded
@@ -38,6 +37,7 @@ from qcommons.jobs.records import Card, Job
 from qcommons.jobs.results import Result, Results
 from qcommons.node import edge
 from qcommons.node.card import card_of
+from qcommons.node.config import DEADLINE_S
 from qcommons.node.driver import Driver, Progress
 from qcommons.node.frames import Calibrate, Calibration, Constants, Parse, Source, Value
 from qcommons.node.home import Home
@@ -46,9 +46,8 @@ from qcommons.node.process import WORKER_COMMAND
 from qcommons.node.submission import positive, submission
 from qcommons.node.workers import WorkerPool
 
-__all__ = ["EmbeddedNode", "default_node", "run"]
+__all__ = ["EmbeddedNode"]
 
-DEADLINE_S = 3600.0  # everything ends; a longer job says so
 PARSE_MEMORY_BYTES = 2 << 30  # beyond the warm worker; the largest program allowed takes about 1 GiB
 PARSE_S = 60.0  # CPU backstop for one source
 PARSE_BYTES = 1 << 20  # sources that share a call
@@ -56,10 +55,11 @@ CALIBRATE_S = 2.0
 
 
 class EmbeddedNode:
-    """A node for this process alone. Use it as a context manager, or `run` with the default one.
+    """A node for this process alone; a context manager. It takes its settings as arguments and reads none.
 
     workers: processes at most (default: one a core, up to 4). home: where constants are kept.
     command: how a worker is started. operations_max: cap on the operations of a parsed program.
+    deadline_s, memory_bytes: of a run that names none (memory None: 80 % of what is free then, shared).
     calibrate: measure this machine in the background after the first job if that was never done.
     on_note: called with what the machines note, for logs.
     """
@@ -71,6 +71,8 @@ class EmbeddedNode:
         home: Path | None = None,
         command: Sequence[str] = WORKER_COMMAND,
         operations_max: int = DEFAULT_CAPS.operations_max,
+        deadline_s: float = DEADLINE_S,
+        memory_bytes: int | None = None,
         calibrate: bool = False,
         on_note: Callable[[Note], None] | None = None,
     ) -> None:
@@ -80,6 +82,8 @@ class EmbeddedNode:
         self.pool = WorkerPool(workers, command)
         self.pool.constants = self.home.constants()
         self._caps = msgspec.structs.replace(DEFAULT_CAPS, operations_max=operations_max)
+        self._deadline_s = deadline_s
+        self._memory_bytes = memory_bytes
         self._calibrate = calibrate and self.pool.size > 1  # the only worker is never taken from a job
         self._on_note = on_note
         self._inboxes: dict[str, queue.SimpleQueue[Event]] = {}
@@ -111,9 +115,9 @@ class EmbeddedNode:
         memory_bytes: int | None = None,
         progress: Progress | None = None,
     ) -> Result | Results:
-        """See `run`."""
+        """See `default.run`."""
         accepted_ns = time.monotonic_ns()
-        seconds = positive("deadline_s", deadline_s, DEADLINE_S)
+        seconds = positive("deadline_s", self._deadline_s if deadline_s is None else deadline_s)
         until_ns = deadline_ns(accepted_ns, min(seconds, 1e9))
         circuits, batch = edge.circuits(program)
         request = edge.asked(shots, observable, amplitudes, statevector)
@@ -122,7 +126,8 @@ class EmbeddedNode:
         cards = self._cards(circuits, until_ns, seconds)
         single = not batch and shape is None
         parallel = min(self.pool.size, len(circuits) * len(points))
-        limit_bytes = int(positive("memory_bytes", memory_bytes, default_limit_bytes(parallel)))
+        allowed = self._memory_bytes if memory_bytes is None else memory_bytes
+        limit_bytes = default_limit_bytes(parallel) if allowed is None else int(positive("memory_bytes", allowed))
         job = submission(
             cards, points, request, batch=batch, seed=seed, noise=channels, engine=engine, method=method,
             limits=Limits(memory_bytes=limit_bytes, seconds=left_s(until_ns, time.monotonic_ns())), deadline_s=seconds,
@@ -176,7 +181,7 @@ class EmbeddedNode:
         cards: list[Card | Outcome | None] = [None] * len(circuits)
         known: dict[int, Card | Outcome] = {}  # one object given many times is encoded once
         calls: list[list[int]] = []
-        filled = PARSE_BYTES
+        filled = 0
         for place, circuit in enumerate(circuits):
             if isinstance(circuit, Card):
                 cards[place] = circuit
@@ -187,7 +192,7 @@ class EmbeddedNode:
                 cards[place] = known[id(circuit)]
                 continue
             filled += len(circuit.text)
-            if filled > PARSE_BYTES:
+            if not calls or filled > PARSE_BYTES:
                 calls.append([])
                 filled = len(circuit.text)
             calls[-1].append(place)
@@ -268,12 +273,7 @@ class EmbeddedNode:
 
 def _card_or_outcome(program: Program, caps: Caps) -> Card | Outcome:
     try:
-        for what, value, limit in (
-            ("operations", count_ops(program.ops), caps.operations_max), ("qubits", program.n_qubits, caps.qubits_max),
-        ):  # fmt: skip
-            if value > limit:
-                raise UsageError(f"{value} {what}; at most {limit}", where="program", limit=f"{limit} {what}")
-        return card_of(program)
+        return card_of(program, caps=caps)
     except UsageError as error:
         return outcome_of(error, 0)
 
@@ -283,66 +283,3 @@ def _raise(outcome: Outcome) -> NoReturn:
     if error is None:
         raise Corrupt("an answer where an error was expected")
     raise error
-
-
-# the default node of this process
-
-_LOCK = threading.Lock()
-_NODES: dict[int, EmbeddedNode] = {}  # process id -> its node: a forked child makes its own
-
-
-def default_node() -> EmbeddedNode:
-    """The node that `run` uses: made on first use, closed at exit."""
-    node = _NODES.get(os.getpid())
-    if node is None:
-        with _LOCK:
-            node = _NODES.setdefault(os.getpid(), EmbeddedNode(calibrate=True))
-    return node
-
-
-def run(
-    program: Any,
-    *,
-    shots: int | None = None,
-    observable: Any = None,
-    amplitudes: Any = None,
-    statevector: bool = False,
-    bind: Any = None,
-    noise: Any = None,
-    seed: int | None = None,
-    engine: str | None = None,
-    method: str | None = None,
-    deadline_s: float | None = None,
-    memory_bytes: int | None = None,
-    progress: Progress | None = None,
-) -> Result | Results:
-    """Run a circuit, or a batch of them, on this machine.
-
-    Args:
-        program: path of an OpenQASM 2 or 3 file, its text, a Program or its Card (`node.card`), or
-            a list of those (one batch).
-        shots: samples; default 1024 for counts, and exact values where an observable is asked.
-        observable: "ZZI + 0.5 XXI" (rightmost letter on qubit 0), a PauliSum, or a list of those.
-        amplitudes: bitstrings ("0101,1111" or a list), rightmost character on qubit 0.
-        statevector: all amplitudes (up to 20 qubits).
-        bind: input -> number; or input -> array, broadcast together (a sweep); or a list of points.
-        noise: "depolarizing:0.01+readout:0.02", the path of a device profile (.toml), or Noise.
-        seed: 0 <= seed < 2^63; drawn from the system if None; always reported.
-        engine, method: instead of the planner's choice.
-        deadline_s: seconds until the job must have ended (default one hour).
-        memory_bytes: limit of one run (default: 80 % of what is free, shared by the workers).
-        progress: called with (runs that have ended, runs in all) on this thread while the job runs.
-
-    Returns:
-        Result for one program at one point, else Results: each run of a batch carries its own error.
-
-    Raises:
-        UsageError: the input must change (where: the argument, or file, line and column).
-        Unavailable: refused with numbers (exit_code 3), out of memory, past the deadline, ...
-        Corrupt: an engine failed or crashed.
-    """
-    return default_node().run(
-        program, shots=shots, observable=observable, amplitudes=amplitudes, statevector=statevector, bind=bind,
-        noise=noise, seed=seed, engine=engine, method=method, deadline_s=deadline_s, memory_bytes=memory_bytes,
-        progress=progress,
-    )  # fmt: skip

@@ -1,18 +1,34 @@
 """How much memory a run may take on this machine now.
 
-Flow: *free_bytes* -> limits of a job -> RLIMIT_AS of its workers and refusals with numbers.
+Flow: *free_bytes* -> limits of a job -> RLIMIT_AS of its workers and refusals with numbers. It is asked
+before every job: only what is needed is read, and nothing of what the files say is remembered.
 """
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 from pathlib import Path
+from typing import NamedTuple
 
 __all__ = ["default_limit_bytes", "free_bytes"]
 
 SHARE = 0.8  # of what is free now: the rest is for the parent and the system
 FALLBACK_BYTES = 4 << 30  # where the system does not say
+MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
+UNLIMITED_BYTES = 1 << 60  # version 1 says "no limit" with a number near 2^63
+AVAILABLE = re.compile(rb"^MemAvailable: +(\d+)", re.MULTILINE)  # kB
+FILE_CACHE = re.compile(rb"^(?:in)?active_file (\d+)", re.MULTILINE)  # bytes
+
+
+class ControlGroup(NamedTuple):
+    """Files of the own control group: its limit, what it uses, and what that is made of."""
+
+    limit: Path
+    used: Path
+    stat: Path
 
 
 def default_limit_bytes(parallel: int) -> int:
@@ -28,29 +44,41 @@ def free_bytes() -> int:
 
 def _available() -> int | None:
     try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        found = AVAILABLE.search(MEMINFO.read_bytes())
     except OSError:
         return None
-    rows = [line.split() for line in lines if line.startswith("MemAvailable:")]
-    return int(rows[0][1]) * 1024 if rows else None
+    return int(found[1]) * 1024 if found else None
 
 
 def _cgroup_left() -> int | None:
-    """Limit less usage of the own control group, version 2 or 1; file cache counts as free."""
-    for limit_name, used_name, stat_name in (
-        ("memory.max", "memory.current", "memory.stat"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
-    ):
-        try:
-            limit = (CGROUP / limit_name).read_text(encoding="ascii").strip()
-            used = int((CGROUP / used_name).read_text(encoding="ascii"))
-            stats = dict(line.split() for line in (CGROUP / stat_name).read_text(encoding="ascii").splitlines())
-        except (OSError, ValueError):
-            continue
-        if limit == "max" or int(limit) > 1 << 60:
+    """Limit less usage of the own control group; file cache counts as free. None: no limit."""
+    group = _control_group(CGROUP)
+    if group is None:
+        return None
+    try:
+        limit = group.limit.read_bytes().strip()
+        if limit == b"max" or int(limit) > UNLIMITED_BYTES:
             return None
-        cache = int(stats.get("inactive_file", 0)) + int(stats.get("active_file", 0))
-        return max(0, int(limit) - used + cache)
+        used = int(group.used.read_bytes())
+        cache = sum(int(value) for value in FILE_CACHE.findall(group.stat.read_bytes()))
+    except (OSError, ValueError):
+        return None
+    return max(0, int(limit) - used + cache)
+
+
+@functools.cache
+def _control_group(root: Path) -> ControlGroup | None:
+    """Version 2 or 1, looked for once: a system does not change it while it runs."""
+    for group in (
+        ControlGroup(root / "memory.max", root / "memory.current", root / "memory.stat"),
+        ControlGroup(
+            root / "memory/memory.limit_in_bytes",
+            root / "memory/memory.usage_in_bytes",
+            root / "memory/memory.stat",
+        ),
+    ):
+        if group.limit.exists():
+            return group
     return None
 
 

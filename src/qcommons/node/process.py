@@ -138,7 +138,8 @@ class WorkerProcess:
             return CpuLimit(cpu_s)
         if number in (signal.SIGKILL, signal.SIGTERM):
             return Killed(number, oom_kills=max(0, _oom_kills() - self._oom_kills))
-        if any(words in self.last_words for words in OUT_OF_MEMORY_WORDS):
+        said = self.last_words.lower()
+        if any(words in said for words in OUT_OF_MEMORY_WORDS):
             return OutOfMemory(memory_bytes)
         return Crashed(number, max(code, 0), self.last_words)
 
@@ -152,7 +153,7 @@ class WorkerProcess:
 
 
 # what C++ and Python libraries say when an allocation fails and they give up
-OUT_OF_MEMORY_WORDS = ("bad_alloc", "MemoryError", "Cannot allocate memory", "out of memory")
+OUT_OF_MEMORY_WORDS = ("bad_alloc", "memoryerror", "cannot allocate memory", "out of memory")
 
 
 def _environment() -> dict[str, str]:

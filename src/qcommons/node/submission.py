@@ -85,9 +85,7 @@ def _seed(seed: int | None) -> int:
     return int(seed)
 
 
-def positive(name: str, value: float | None, default: float) -> float:
-    if value is None:
-        return default
+def positive(name: str, value: float) -> float:
     if not value > 0:
         raise UsageError(f"{name}={value!r}; a number above 0 is needed", where=name)
     return float(value)

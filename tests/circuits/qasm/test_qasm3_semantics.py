@@ -201,6 +201,17 @@ def test_conditions_become_one_comparison(condition: str, expected: Condition) -
     assert parse(text).program.ops == (Branch(expected, (Op("x", (0,)),), (Op("h", (0,)),)),)
 
 
+@pytest.mark.parametrize("relation", ["==", "!="])
+@pytest.mark.parametrize("value", [1 << 69, (1 << 63) - 1, 5 << 60, (1 << 70) + 1])
+def test_a_wide_register_is_compared_with_any_of_its_values(value: int, relation: str) -> None:
+    """One condition whose number fits 63 bits, true exactly for the value: Python's own integers decide."""
+    branch = parse(f"{HEAD}qubit q; bit[70] c;\nif (c {relation} {value}) {{ x q; }}").program.ops[0]
+    assert isinstance(branch, Branch) and branch.condition.value < 1 << 63
+    for number in (value & (1 << 70) - 1, 0, 1 << 69, 5 << 60, (1 << 70) - 1, 1):
+        bits = [number >> i & 1 for i in range(70)]
+        assert branch.condition.holds(bits) == ((number == value) == (relation == "=="))
+
+
 @pytest.mark.parametrize("condition", ["c[0] && !c[2]", "c[0] || c[2]", "!(c == 3)", "3 > c", "!c", 'c != "011"'])
 def test_conditions_hold_for_the_same_bits_as_in_python(condition: str) -> None:
     """All eight values of three bits against Python's own logic."""

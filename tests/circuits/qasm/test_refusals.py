@@ -14,7 +14,7 @@ import pytest
 
 from qcommons.base.errors import UsageError
 from qcommons.circuits.program import Caps
-from qcommons.circuits.qasm import parse
+from qcommons.circuits.qasm import gatebook, parse
 
 H2 = 'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[3];\ncreg c[3];\n'
 H3 = 'OPENQASM 3.0;\ninclude "stdgates.inc";\nqubit[3] q;\nbit[3] c;\n'
@@ -116,6 +116,11 @@ ROWS: list[tuple[str, str, str, str]] = [
     ("power of a huge angle", H3 + "pow(1000000000) @ p(1e305) q[0];", "finite", "5:1"),
     ("huge real power", H3 + "pow(1e308) @ rz(6.0) q[0];", "finite", "5:1"),
     ("phases without a sum", H3 + "U(1.5e308, 0, 0) q[0];" * 4, "finite", "5:"),
+    ("long sum", H3 + "rx(" + "1+" * 1_000_000 + "1) q[0];", "200000 names and numbers", "5:400004"),
+    ("long set", H3 + "for int i in {" + "1," * 1_000_000 + "1} { x q[0]; }", "200000 names", "5:"),
+    ("long call", H3 + "rx(0.1) " + "q" * 1_000_000 + ";", "1000000 characters", "5:9"),
+    ("long name of a register", H3 + "bit " + "b" * 101 + ";", "100 characters", "5:1"),
+    ("long name of an input", H3 + "input array[float[64], 11] " + "b" * 97 + ";", "100 characters", "5:1"),
     ("garbage", "\x00\x01\x02", "no meaning", "1:1"),
 ]  # fmt: skip
 
@@ -136,6 +141,25 @@ def test_invalid_utf8_names_offset_line_and_column() -> None:
     with pytest.raises(UsageError, match="offset 17 is not UTF-8") as caught:
         parse(b"OPENQASM 2.0;\nx q\xff;", filename="f")
     assert caught.value.where == "f:2:4"
+
+
+def test_gate_definitions_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gatebook, "DEFINITIONS_MAX", 10)
+    text = H3 + "".join(f"gate g{i} a {{x a;}}\n" for i in range(11))
+    parse(text.replace("gate g10 a {x a;}", ""))
+    with pytest.raises(UsageError, match="10 gate definitions") as caught:
+        parse(text, filename="f")
+    assert (caught.value.where, caught.value.limit) == ("f:15:1", "10 definitions")
+
+
+def test_a_byte_order_mark_is_skipped() -> None:
+    """Some editors begin UTF-8 files with U+FEFF (RFC 3629, section 6)."""
+    text = H2 + "x q[0];"
+    plain = parse(text).program
+    assert parse("\ufeff" + text).program == parse(("\ufeff" + text).encode()).program == plain
+    with pytest.raises(UsageError, match="no meaning") as caught:
+        parse("\ufeff\ufeff" + text, filename="f")
+    assert caught.value.where == "f:1:1"
 
 
 GARBAGE = """

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import chain
 
 from qcommons.base.errors import UsageError
 from qcommons.circuits.program import Affine, Branch, Caps, Condition, Op, Operation, Param, Program
@@ -213,9 +214,10 @@ class Builder(Registers):
 
     def _barrier(self, node: Barrier, scope: Scope) -> None:
         self.room(1, node.at)
-        chosen = [i for operand in node.operands for i in self.qubits(operand, scope).indices]
-        qubits = tuple(chosen) if node.operands else tuple(range(self.n_qubits))
-        if len(set(qubits)) != len(qubits):
+        parts = [self.qubits(operand, scope).indices for operand in node.operands]
+        named = len(parts) == 1 and isinstance(node.operands[0], Name)  # a register or an alias: distinct already
+        qubits = parts[0] if named else tuple(chain.from_iterable(parts)) if parts else tuple(range(self.n_qubits))
+        if not named and len(set(qubits)) != len(qubits):
             raise self.source.error("a qubit occurs twice in this barrier", node.at)
         self.values.spend(len(qubits), node.at)
         if qubits:

@@ -9,16 +9,32 @@ from __future__ import annotations
 
 from qcommons.circuits.program import Condition
 
-__all__ = ["VALUE_MAX", "both", "compare", "either", "negated"]
+__all__ = ["both", "compare", "either", "negated"]
 
-VALUE_MAX = (1 << 63) - 1  # what Condition holds
+VALUE_MAX = (1 << 63) - 1  # what a Condition holds; wider equalities put the bits that must be 1 first
 _OPPOSITE = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", "<=": ">", ">": "<="}
 _MIRROR = {"==": "==", "!=": "!=", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
 
 
-def compare(bits: tuple[int, ...], relation: str, value: int, *, mirrored: bool = False) -> Condition:
-    """`bits relation value`, or `value relation bits` if mirrored."""
-    return Condition(bits, _MIRROR[relation] if mirrored else relation, value)
+def compare(bits: tuple[int, ...], relation: str, value: int, *, mirrored: bool = False) -> Condition | None:
+    """`bits relation value`, or `value relation bits` if mirrored; None if no Condition can say it."""
+    relation = _MIRROR[relation] if mirrored else relation
+    if value <= VALUE_MAX:
+        return Condition(bits, relation, value)
+    if relation not in ("==", "!="):
+        return None
+    if value.bit_length() > len(bits):
+        return Condition(bits[:1], relation, 2)  # more than the bits can hold: never equal
+    return _equality({bit: value >> i & 1 for i, bit in enumerate(bits)}, relation)
+
+
+def _equality(wanted: dict[int, int], relation: str) -> Condition | None:
+    """All bits (not) as wanted: in their order, or ones first where the number would be too large."""
+    value = sum(one << i for i, one in enumerate(wanted.values()))
+    if value > VALUE_MAX:
+        wanted = dict(sorted(wanted.items(), key=lambda item: -item[1]))  # stable: the order stays within each value
+        value = (1 << sum(wanted.values())) - 1
+    return Condition(tuple(wanted), relation, value) if value <= VALUE_MAX else None
 
 
 def negated(condition: Condition) -> Condition:
@@ -36,8 +52,7 @@ def both(left: Condition, right: Condition) -> Condition | None:
             wanted = part.value >> i & 1
             if joined.setdefault(bit, wanted) != wanted:
                 return None
-    value = sum(wanted << i for i, wanted in enumerate(joined.values()))
-    return Condition(tuple(joined), "==", value) if value <= VALUE_MAX else None
+    return _equality(joined, "==")
 
 
 def either(left: Condition, right: Condition) -> Condition | None:

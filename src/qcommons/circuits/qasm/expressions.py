@@ -15,6 +15,7 @@ from qcommons.circuits.qasm.tree import Chain, Expr, Function, Index, Literal, N
 
 __all__ = ["DEPTH_MAX", "Expressions"]
 
+VALUES_MAX = 200_000  # of one statement: names, numbers, strings; 40 MB as a tree
 DEPTH_MAX = 100  # nested parentheses or blocks; three Python frames each, far below the interpreter's 1000
 _LEVELS: tuple[tuple[str, ...], ...] = (
     ("||",), ("&&",), ("|",), ("^",), ("&",), ("==", "!="), ("<", "<=", ">", ">="), ("<<", ">>"),
@@ -29,12 +30,13 @@ _CASTS = frozenset({"int", "uint", "float", "angle", "bool", "bit"})
 class Expressions(Lexer):
     """The lexer, able to read expressions."""
 
-    __slots__ = ("depth", "levels", "power", "version")
+    __slots__ = ("depth", "levels", "power", "values", "version")
 
     def __init__(self, source: Source, version: str) -> None:
         super().__init__(source)
         self.version = version
         self.depth = 0
+        self.values = 0
         self.levels = _LEVEL_OF_3 if version == "3" else _LEVEL_OF_2
         self.power = ("**",) if version == "3" else ("^", "**")
 
@@ -129,6 +131,11 @@ class Expressions(Lexer):
 
     def _primary(self) -> Expr:
         at, kind, value = self.at, self.kind, self.value
+        self.values += 1
+        if self.values > VALUES_MAX:
+            raise self.source.error(
+                f"more than {VALUES_MAX} names and numbers in one statement; split it", at, limit=f"{VALUES_MAX} values"
+            )
         if kind == "number":
             return self._number()
         if kind == "word":

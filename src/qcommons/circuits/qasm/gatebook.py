@@ -30,6 +30,7 @@ COUNT_MAX = 1 << 62  # where counting stops
 DEPTH_MAX = 60  # definitions within definitions; four Python frames each
 MEMO_STEPS = 100_000  # steps kept in expanded definitions, about 20 MB
 RECOGNISED_STEPS = 2000  # longer bodies are not compared with a row
+DEFINITIONS_MAX = 50_000  # gates of one file, about 100 MB
 FLAT_STATEMENTS = 200_000  # statements of one body after its loops are unrolled
 # Rows of stdgates.inc (OpenQASM 3.0); others need a definition there.
 STDGATES = frozenset(
@@ -186,6 +187,11 @@ class GateBook:
         """Check a definition, count it, recognise it or keep it for expansion."""
         if node.name in self.defined:
             raise self.source.error(f"gate {shown(node.name)} is defined twice; give the second another name", node.at)
+        if len(self.defined) >= DEFINITIONS_MAX:
+            raise self.source.error(
+                f"more than {DEFINITIONS_MAX} gate definitions; remove unused ones", node.at,
+                limit=f"{DEFINITIONS_MAX} definitions",
+            )  # fmt: skip
         gate = self._wrapped(node) or self._compiled(node, scope)
         self.defined.add(node.name)
         if node.body is not None and gate.expand is not None:

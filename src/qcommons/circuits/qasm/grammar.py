@@ -44,6 +44,7 @@ class Grammar(Declarations):
 
     def statement(self) -> Statement | None:
         """The next statement, or None where it has no effect. The current token is its first."""
+        self.values = 0
         if self.kind == "pragma":
             self.note("pragmas are skipped")
             self.next()

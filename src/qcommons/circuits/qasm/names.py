@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from qcommons.circuits.gates import ALIASES, GATES
+from qcommons.circuits.program import NAME
 
 __all__ = ["decoded", "encoded"]
 
@@ -106,11 +107,11 @@ _WORDS = frozenset(
 def encoded(name: str, taken: frozenset[str] = frozenset()) -> str:
     """An identifier that stands for `name`; `name` itself where it is a harmless one, not in `taken`."""
     if name in taken:
-        return _SECOND_PREFIX + name.encode("utf-8", "surrogatepass").hex()
+        return _SECOND_PREFIX + name.encode().hex()
     harmless = _PLAIN.fullmatch(name) and name not in _WORDS and name not in GATES and name not in ALIASES
     if harmless and not name.startswith("qc_"):
         return name
-    return _PREFIX + name.encode("utf-8", "surrogatepass").hex()
+    return _PREFIX + name.encode().hex()
 
 
 def decoded(name: str) -> str:
@@ -118,7 +119,9 @@ def decoded(name: str) -> str:
     if not name.startswith((_PREFIX, _SECOND_PREFIX)):
         return name
     try:
-        text = bytes.fromhex(name[len(_PREFIX) :]).decode("utf-8", "surrogatepass")
+        text = bytes.fromhex(name[len(_PREFIX) :]).decode()
     except ValueError:
+        return name
+    if not NAME.fullmatch(text):
         return name
     return text if name.startswith(_SECOND_PREFIX) or encoded(text) == name else name

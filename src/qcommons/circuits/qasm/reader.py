@@ -25,7 +25,10 @@ from qcommons.circuits.qasm.values import Bits, Qubits
 __all__ = ["Parsed", "parse"]
 
 MEMO_TEXTS = 1 << 16  # remembered texts of each kind, about 20 MB in all
-_CALL = re.compile(SKIP + r"([A-Za-z]\w*+)\s*+(?:\(([^();{}\"]*+)\))?+\s*+([A-Za-z_][\w\[\], \t]*+);", re.ASCII)
+# Bounded, because what is matched is copied; longer statements go the long way.
+_CALL = re.compile(
+    SKIP + r"([A-Za-z]\w{0,99}+)\s*+(?:\(([^();{}\"]{0,9999}+)\))?+\s*+([A-Za-z_][\w\[\], \t]{0,9999}+);", re.ASCII
+)
 _MEASURE = re.compile(
     SKIP + r"(?:measure\s++([A-Za-z_]\w*+\[\w++\])\s*+->\s*+(\w++\[\w++\])|"
     r"([A-Za-z_]\w*+\[\w++\])\s*+=\s*+measure\s++(\w++\[\w++\]))\s*+;",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from qcommons.circuits.program import Affine, Caps, Condition
+from qcommons.circuits.program import NAME, NAME_RULE, Affine, Caps, Condition
 from qcommons.circuits.qasm.names import decoded
 from qcommons.circuits.qasm.source import Source, shown
 from qcommons.circuits.qasm.tree import Alias, Declare, Expr, Name
@@ -77,6 +77,12 @@ class Registers:
             raise self.source.error(f"{shown(name)} is declared twice; give the second another name", at)
         scope.names[name] = value
 
+    def _name(self, name: str, at: int) -> str:
+        """The name of a register or an input, as a Program may hold it."""
+        if not NAME.fullmatch(name):
+            raise self.source.error(f"the name {shown(name)}: {NAME_RULE}", at, limit="100 characters")
+        return name
+
     def _size(self, node: Declare, what: str, already: int, limit: int) -> int:
         size = 1 if node.size is None else self.values.integer(node.size, self.scope, "a size")
         if not 1 <= size <= limit - already:
@@ -112,7 +118,7 @@ class Registers:
         size = self._size(node, "classical bits", self.n_clbits, self.caps.clbits_max)
         indices = tuple(range(self.n_clbits, self.n_clbits + size))
         self.bind(node.name, Bits(indices, node.size is None), scope, node.at)
-        name = decoded(node.name)
+        name = self._name(decoded(node.name), node.at)
         if name in self.cregs:
             raise self.source.error(f"register {shown(name)} is declared twice", node.at)
         self.cregs[name] = size
@@ -144,7 +150,7 @@ class Registers:
     def _one_input(self, name: str, node: Declare) -> float | Affine:
         if name in self.all_inputs:
             raise self.source.error(f"input {shown(name)} is declared twice", node.at)
-        self.all_inputs.add(name)
+        self.all_inputs.add(self._name(name, node.at))
         value = self.given.get(name)
         if value is not None:
             self.used_values.add(name)

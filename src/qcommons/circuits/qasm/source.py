@@ -12,6 +12,7 @@ from qcommons.circuits.program import Caps
 
 __all__ = ["SKIP", "Source", "shown"]
 
+BOM = b"\xef\xbb\xbf"  # how some editors begin a UTF-8 file
 GUESS_CHARACTERS = 1 << 20  # how far words are looked at where no OPENQASM line says the version
 _THREE_WORDS = re.compile(
     r'//[^\n]*+|/\*(?:.*?\*/|.*)|"[^"\n]*+"'
@@ -38,6 +39,7 @@ class Source:
 
     def __init__(self, source: str | bytes, filename: str, caps: Caps) -> None:
         self.filename = filename
+        source = source.removeprefix(BOM) if isinstance(source, bytes) else source.removeprefix(BOM.decode())
         size = len(source)
         if size > caps.bytes_max:
             raise UsageError(

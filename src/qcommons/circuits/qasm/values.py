@@ -14,7 +14,7 @@ import msgspec
 
 from qcommons.circuits.program import Affine, Condition
 from qcommons.circuits.qasm.arithmetic import ARITY, CONSTANTS, EITHER, FUNCTIONS, INT_BITS_MAX, REAL, WHOLE
-from qcommons.circuits.qasm.conditions import VALUE_MAX, both, compare, either, negated
+from qcommons.circuits.qasm.conditions import both, compare, either, negated
 from qcommons.circuits.qasm.source import Source, shown
 from qcommons.circuits.qasm.tree import Chain, Expr, Function, Index, Literal, Name, Range, SetOf, Unary
 
@@ -191,7 +191,10 @@ class Values:
         for position, (op, at, operand) in enumerate(expr.rest):
             if isinstance(value, Affine) and op in "+-":
                 return self._sum(value, expr.rest[position:], scope)
-            value = self.binary(op, value, self.evaluate(operand, scope), at)
+            if isinstance(value, Bits) and isinstance(operand, Literal):
+                value = self.binary(op, value, operand.value, at)  # a register's value may pass 64 bits
+            else:
+                value = self.binary(op, value, self.evaluate(operand, scope), at)
         return value
 
     def _sum(self, first: Affine, rest: tuple[tuple[str, int, Expr], ...], scope: Scope) -> Value:
@@ -270,22 +273,27 @@ class Values:
                 f"'{op}' on bits is classical arithmetic at run time; only comparisons are supported", at
             )
         if isinstance(left, Bits) and isinstance(right, int | str):
-            return compare(left.indices, op, self._compared(left, right, at))
+            return self._compared(left, op, right, at)
         if isinstance(right, Bits) and isinstance(left, int | str):
-            return compare(right.indices, op, self._compared(right, left, at), mirrored=True)
+            return self._compared(right, op, left, at, mirrored=True)
         for condition, other in ((left, right), (right, left)):
             if isinstance(condition, Condition) and isinstance(other, int) and other in (0, 1) and op in ("==", "!="):
                 return condition if bool(other) == (op == "==") else negated(condition)
         raise self.source.error(f"'{op}' compares bits with a constant only", at)
 
-    def _compared(self, bits: Bits, value: int | str, at: int) -> int:
+    def _compared(self, bits: Bits, op: str, value: int | str, at: int, mirrored: bool = False) -> Condition:
         if isinstance(value, str):
             if len(value) != len(bits.indices):
                 raise self.source.error(f"string of {len(value)} bits compared with {len(bits.indices)} bits", at)
             value = int(value, 2)
-        if not 0 <= value <= VALUE_MAX:
-            raise self.source.error(f"bits compared with {value}; allowed 0 to 2^63-1", at, limit="2^63-1")
-        return int(value)
+        condition = compare(bits.indices, op, int(value), mirrored=mirrored) if value >= 0 else None
+        if condition is None:
+            raise self.source.error(
+                f"bits compared with {value}; allowed 0 to 2^63-1, and with == and != up to 63 ones among the bits",
+                at,
+                limit="2^63-1, or 63 ones",
+            )
+        return condition
 
     def _joined(self, op: str, left: Value, right: Value, at: int) -> Value:
         if op in "&|" and not (_one_bit(left) and _one_bit(right)):

@@ -10,9 +10,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from qcommons.base.errors import UsageError
 from qcommons.circuits.gates import GATES
-from qcommons.circuits.program import Affine, Branch, Condition, Op, Param, Program, flat_ops
+from qcommons.circuits.program import (
+    DEFAULT_CAPS,
+    Affine,
+    Branch,
+    Caps,
+    Condition,
+    Op,
+    Param,
+    Program,
+    check,
+    flat_ops,
+)
 from qcommons.circuits.qasm.names import encoded
 from qcommons.circuits.qasm.steps import fold
 from qcommons.circuits.qasm.wrappers import DEFINITIONS, definition, wrapper
@@ -22,12 +32,13 @@ __all__ = ["dumps"]
 _ARRAY = re.compile(r"(?P<base>.*)\[(?P<index>0|[1-9][0-9]*)\]", re.DOTALL)
 
 
-def dumps(program: Program) -> str:
-    """OpenQASM 3.0 text; `parse(dumps(program)).program == program` for every checked program.
+def dumps(program: Program, caps: Caps = DEFAULT_CAPS) -> str:
+    """OpenQASM 3.0 text; `parse(dumps(program)).program == program`.
 
     Raises:
-        UsageError: a barrier on no qubits, which OpenQASM cannot say.
+        UsageError: the program does not pass `check(program, caps)`.
     """
+    check(program, caps)
     return _Writer(program).text()
 
 
@@ -101,8 +112,6 @@ class _Writer:
         if op.gate == "measure":
             name, index = self.bits[op.clbits[0]]
             return f"{name}[{index}] = measure {where};"
-        if op.gate == "barrier" and not op.qubits:
-            raise UsageError("a barrier on no qubits cannot be written in OpenQASM; remove it", where="dumps")
         params = f"({', '.join(map(self._param, op.params))})" if op.params else ""
         if op.gate in ("barrier", "reset"):
             return f"{op.gate} {where};"
@@ -114,8 +123,8 @@ class _Writer:
 
     def _param(self, value: Param) -> str:
         if not isinstance(value, Affine):
-            return repr(float(value))
-        text = repr(float(value.const))
+            return _number(value)
+        text = _number(value.const)
         for name, coefficient in value.terms:
             sign = "-" if coefficient < 0 else "+"
             text += f" {sign} {abs(float(coefficient))!r} * {self.inputs[name]}"
@@ -151,6 +160,11 @@ class _Writer:
         self.aliases[clbits] = name
         parts = " ++ ".join(f"{self.bits[c][0]}[{{{self.bits[c][1]}}}]" for c in clbits)
         return [f"let {name} = {parts};"]
+
+
+def _number(value: float) -> str:
+    """Zero without its sign: equal programs have equal text."""
+    return repr(float(value)).removeprefix("-") if value == 0 else repr(float(value))
 
 
 def _changes(gate: str, controls: int) -> bool:

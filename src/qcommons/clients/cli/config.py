@@ -6,7 +6,7 @@ import argparse
 import json
 
 from qcommons.clients.cli.options import JSON, Option
-from qcommons.clients.config import SETTINGS, config_path, load
+from qcommons.node.config import SETTINGS, config_path, load
 
 __all__ = ["OPTIONS", "command"]
 

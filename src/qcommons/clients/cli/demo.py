@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from qcommons.base.clock import seconds_text
 from qcommons.base.errors import QCommonsError, Unavailable
-from qcommons.clients import config
 from qcommons.clients.cli.main import error_object, exit_code
 from qcommons.clients.cli.options import JSON
-from qcommons.clients.cli.text import plus_minus, value_text
-from qcommons.clients.embedded import limits, open_node
-from qcommons.clients.quantities import seconds_text
+from qcommons.jobs.text import printable, value_text
+from qcommons.node.config import load
+from qcommons.node.default import open_node
 from qcommons.node.embedded import EmbeddedNode
 
 __all__ = ["CASES", "OPTIONS", "Case", "Probability", "Refusal", "Values", "command", "examples_dir"]
@@ -109,13 +109,12 @@ def command(args: argparse.Namespace) -> int:
     """Run every case in order; 0 where all answers agree, 5 else."""
     folder = examples_dir()
     reports = []
-    settings = config.load()
-    with open_node(settings) as node:
+    with open_node(load()) as node:
         for case in CASES:
-            report = _run(case, folder, node, limits(settings))
+            report = _run(case, folder, node)
             reports.append(report)
             if not args.json:
-                print("\n".join(_lines(report)), end="\n\n", flush=True)
+                print(printable("\n".join(_lines(report))), end="\n\n", flush=True)
     agreed = sum(report["agrees"] for report in reports)
     if args.json:
         print(json.dumps({"status": "done" if agreed == len(reports) else "failed", "cases": reports}))
@@ -124,13 +123,13 @@ def command(args: argparse.Namespace) -> int:
     return 0 if agreed == len(reports) else 5
 
 
-def _run(case: Case, folder: Path, node: EmbeddedNode, limits: Mapping[str, Any]) -> dict[str, Any]:
+def _run(case: Case, folder: Path, node: EmbeddedNode) -> dict[str, Any]:
     """One case as a JSON object: what was asked, the answer, the known answer, the judgement."""
     options = dict(case.options)
     if "observable" in options:
         options["observable"] = [_observable(item, folder) for item in options["observable"]]
     try:
-        body = node.run(folder / case.file, seed=1, **options, **limits).to_dict()
+        body = node.run(folder / case.file, seed=1, **options).to_dict()
     except QCommonsError as error:
         status = "refused" if exit_code(error) == 3 else "failed"
         body = {"status": status, "error": error_object(error.who, error.what, error.where, error.limit)}
@@ -162,7 +161,7 @@ def judge(known: Probability | Values | Refusal, body: Mapping[str, Any]) -> tup
     shots = sum(body["counts"].values())
     share = sum(count for bits, count in body["counts"].items() if known.event(bits)) / shots
     stderr = math.sqrt(known.p * (1 - known.p) / shots)
-    return abs(share - known.p) <= SIGMAS_MAX * stderr, f"{share:.4f} {plus_minus()} {stderr:.4f} of {shots} shots"
+    return abs(share - known.p) <= SIGMAS_MAX * stderr, f"{share:.4f} \u00b1 {stderr:.4f} of {shots} shots"
 
 
 def _lines(report: Mapping[str, Any]) -> Iterator[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import sys
 import tempfile
@@ -16,11 +15,11 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from qcommons.base.clock import seconds_text
 from qcommons.base.errors import QCommonsError
 from qcommons.base.units import bytes_text
-from qcommons.clients import config
 from qcommons.clients.cli.options import JSON
-from qcommons.clients.quantities import seconds_text
+from qcommons.node import config
 
 __all__ = ["CHECKS", "OPTIONS", "Finding", "command"]
 
@@ -90,7 +89,9 @@ def _home() -> Finding:
 
 
 def _memory() -> Finding:
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    from qcommons.node.memory import free_bytes
+
+    free = free_bytes()
     limit = int(config.load()["limits.memory"].value)
     value = f"{bytes_text(free)} free, a job may use {bytes_text(limit)}"
     if limit < MEMORY_MIN_BYTES:
@@ -115,13 +116,11 @@ def _engines() -> Finding:
 
 
 def _worker() -> Finding:
-    from qcommons.clients.embedded import limits, open_node
+    from qcommons.node.default import open_node
 
-    settings = config.load()
     start_s = time.perf_counter()
-    with open_node(settings) as node:
-        body = node.run(FLIP, shots=10, seed=1, **limits(settings)).to_dict()
-    counts = body["counts"]
+    with open_node(config.load()) as node:
+        counts = node.run(FLIP, shots=10, seed=1).to_dict()["counts"]
     took = seconds_text(time.perf_counter() - start_s)
     if counts != {"10": 10}:
         action = "name another engine (--engine numpy) and report this"

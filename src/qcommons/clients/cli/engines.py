@@ -39,10 +39,10 @@ def command(args: argparse.Namespace) -> int:
 
 
 def _calibrate() -> None:
-    from qcommons.clients import config
-    from qcommons.clients.embedded import open_node
+    from qcommons.node.config import load
+    from qcommons.node.default import open_node
 
-    with open_node(config.load()) as node:
+    with open_node(load()) as node:
         node.calibrate()
 
 

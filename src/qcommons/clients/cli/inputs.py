@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from qcommons.base.errors import UsageError
+from qcommons.base.quantities import angle_rad
 from qcommons.circuits.program import DEFAULT_CAPS
-from qcommons.clients.quantities import angle_rad
 
 __all__ = ["bindings", "observable", "read_source", "read_sweep"]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from qcommons.clients.cli.main import COMMANDS, Command
 from qcommons.clients.cli.options import Option
-from qcommons.clients.config import settings_help
+from qcommons.node.config import settings_help
 
 __all__ = ["page"]
 
@@ -37,7 +37,7 @@ SETTINGS_HEAD = """
 
 A flag wins over the environment, the environment over the file, the file over the default.
 `qcommons config show --origin` prints each value with its origin and the file's place.
-`QCOMMONS_HOME` moves the folder that holds the file.
+`QCOMMONS_HOME` moves the folder that holds the file. `run` [in Python](python.md) honours them as well.
 """
 SETTINGS_EXAMPLE = """
 ```toml

@@ -1,6 +1,6 @@
 """`qcommons run FILE`: one circuit, or a sweep over its inputs, through an embedded node.
 
-Flow: options -> *run* -> `qcommons.run` (parse, plan, workers) -> `text` or JSON.
+Flow: options -> *run* -> a node (parse, plan, workers) -> jobs.text or JSON.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from qcommons.base.errors import UsageError
-from qcommons.clients import config
-from qcommons.clients.cli import text
+from qcommons.base.quantities import memory_bytes, seconds
 from qcommons.clients.cli.inputs import bindings, observable, read_source, read_sweep
 from qcommons.clients.cli.main import exit_code
 from qcommons.clients.cli.options import JSON, Option, non_negative_int, positive_int
 from qcommons.clients.cli.progress import Progress
-from qcommons.clients.embedded import limits, open_node
-from qcommons.clients.quantities import memory_bytes, seconds
 from qcommons.jobs.results import Result
+from qcommons.jobs.text import printable, render
+from qcommons.node.config import load
+from qcommons.node.default import open_node
 
 __all__ = ["OPTIONS", "command"]
 
@@ -47,7 +47,7 @@ OPTIONS = (
 
 def command(args: argparse.Namespace) -> int:
     """Run the circuit and print its answer; returns the exit code of the first run that is not done."""
-    settings = config.load(
+    settings = load(
         {
             "limits.memory": memory_bytes(args.memory, "--memory") if args.memory else None,
             "limits.seconds": seconds(args.deadline, "--deadline") if args.deadline else None,
@@ -56,11 +56,11 @@ def command(args: argparse.Namespace) -> int:
     asked = _asked(args)
     source = read_source(args.file)
     with open_node(settings) as node, Progress() as progress:
-        answer = node.run(source, progress=progress, **asked, **limits(settings))
+        answer = node.run(source, progress=progress, **asked)
     body = answer.to_dict()
     if args.out:
         _write(args.out, body)
-    print(json.dumps(body) if args.json else _text(body))
+    print(json.dumps(body) if args.json else printable(render(body)))
     runs = [answer] if isinstance(answer, Result) else list(answer)
     errors = [run.exception for run in runs if run.exception is not None]
     return exit_code(errors[0]) if errors else 0
@@ -90,12 +90,6 @@ def _points(args: argparse.Namespace) -> dict[str, float] | list[dict[str, float
     if twice:
         raise UsageError(f"{', '.join(twice)} both in --bind and in the sweep", where="--bind")
     return [fixed | point for point in points]
-
-
-def _text(body: Mapping[str, Any]) -> str:
-    if "results" in body:
-        return text.render_sweep(body["results"])
-    return text.render(body)
 
 
 def _write(name: str, body: Mapping[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """Settings: what a person may set, where each value came from.
 
-Flow: flag > environment > config file > default -> *Config* -> commands, embedded node.
+Flow: flag or argument > environment > config file > default -> *settings* -> `default.open_node`.
 The file is TOML, `config.toml` in the node's home; an unknown key in it is an error, so that a
 typing mistake never passes silently. One row of `SETTINGS` is one setting.
 """
@@ -13,13 +13,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from qcommons.base.clock import seconds_text
 from qcommons.base.errors import UsageError
+from qcommons.base.quantities import memory_bytes, seconds
 from qcommons.base.units import bytes_text
 from qcommons.circuits.program import DEFAULT_CAPS
-from qcommons.clients.quantities import memory_bytes, seconds, seconds_text
+from qcommons.node.home import home_path
+from qcommons.node.memory import default_limit_bytes
+from qcommons.node.workers import default_size
 
-__all__ = ["SETTINGS", "Setting", "Value", "config_path", "load", "settings_help"]
+__all__ = ["DEADLINE_S", "SETTINGS", "Setting", "Settings", "Value", "config_path", "load", "settings_help"]
 
+DEADLINE_S = 3600.0  # everything ends; a longer job says so
 CONFIG_BYTES_MAX = 1 << 20  # a settings file is a page, not a database
 
 
@@ -47,16 +52,11 @@ class Value(NamedTuple):
     origin: str
 
 
+Settings = Mapping[str, Value]  # key of a row -> its value
+
+
 def _memory_default_bytes() -> int:
-    from qcommons.node.memory import default_limit_bytes
-
-    return default_limit_bytes(_workers_default())
-
-
-def _workers_default() -> int:
-    from qcommons.node.workers import default_size
-
-    return default_size()
+    return default_limit_bytes(default_size())
 
 
 def _count(text: str, where: str) -> int:
@@ -72,19 +72,17 @@ def _count(text: str, where: str) -> int:
 SETTINGS: tuple[Setting, ...] = (
     Setting("limits.memory", "QCOMMONS_MEMORY", "bytes", _memory_default_bytes, memory_bytes, bytes_text,
             "memory one run may use; default a worker's share of 80 % of what is free"),
-    Setting("limits.seconds", "QCOMMONS_SECONDS", "s", lambda: 3600.0, seconds, seconds_text,
+    Setting("limits.seconds", "QCOMMONS_SECONDS", "s", lambda: DEADLINE_S, seconds, seconds_text,
             "deadline of a job from its submission"),
     Setting("limits.operations", "QCOMMONS_OPERATIONS", "operations", lambda: DEFAULT_CAPS.operations_max, _count, str,
             "most operations a program may have once loops and gate definitions are expanded"),
-    Setting("limits.workers", "QCOMMONS_WORKERS", "processes", _workers_default, _count, str,
+    Setting("limits.workers", "QCOMMONS_WORKERS", "processes", default_size, _count, str,
             "worker processes, one thread each"),
 )  # fmt: skip
 
 
 def config_path() -> Path:
     """The config file of this user; it need not exist."""
-    from qcommons.node.home import home_path
-
     return home_path() / "config.toml"
 
 

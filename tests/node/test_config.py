@@ -1,7 +1,4 @@
-"""Settings: flag > environment > file > default, each with its origin.
-
-Modules: config, embedded.
-"""
+"""Settings: flag > environment > file > default, each with its origin."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from qcommons.base.errors import UsageError
-from qcommons.clients.config import SETTINGS, load
+from qcommons.node.config import SETTINGS, load
 
 
 def test_every_setting_has_a_default(tmp_path: Path) -> None:

@@ -8,11 +8,9 @@ from __future__ import annotations
 import math
 import re
 
-from qcommons.base.clock import duration_text
 from qcommons.base.errors import UsageError
-from qcommons.base.units import s_to_ns
 
-__all__ = ["angle_rad", "memory_bytes", "seconds", "seconds_text"]
+__all__ = ["angle_rad", "memory_bytes", "seconds"]
 
 # IEC 80000-13 prefixes are powers of 1024, SI prefixes powers of 1000.
 BYTES = {
@@ -20,8 +18,6 @@ BYTES = {
     "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
 }  # fmt: skip
 SECONDS = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "m": 60.0, "min": 60.0, "h": 3600.0}
-
-YEAR_S = 3.2e7
 
 NUMBER = r"[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?|[0-9]+\."
 QUANTITY = re.compile(rf"\s*({NUMBER})\s*([A-Za-z]*)\s*")
@@ -77,8 +73,3 @@ def angle_rad(text: str, where: str) -> float:
     if not math.isfinite(value):
         raise UsageError(f"the angle {text!r} is not finite", where=where)
     return -value if match[1] == "-" else value
-
-
-def seconds_text(value: float) -> str:
-    """Seconds for people: "5.2 ms", "1.25 s", "1 h 5 min"; past a year in scientific notation, "3.1e+08 s"."""
-    return duration_text(s_to_ns(value)) if value < YEAR_S else f"{value:.2g} s"

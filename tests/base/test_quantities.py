@@ -7,7 +7,7 @@ import math
 import pytest
 
 from qcommons.base.errors import UsageError
-from qcommons.clients.quantities import angle_rad, memory_bytes, seconds, seconds_text
+from qcommons.base.quantities import angle_rad, memory_bytes, seconds
 
 
 @pytest.mark.parametrize(
@@ -44,10 +44,3 @@ def test_angles_may_use_pi_and_fractions(text: str, expected: float) -> None:
 def test_other_angle_texts_are_refused(text: str) -> None:
     with pytest.raises(UsageError):
         angle_rad(text, "--bind")
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(5.2e-5, "52 us"), (0.00123, "1.23 ms"), (3600.0, "1 h"), (3.1e8, "3.1e+08 s")]
-)
-def test_durations_are_shown_in_their_unit(value: float, text: str) -> None:
-    assert seconds_text(value) == text
