@@ -8,7 +8,6 @@ weakly entangled circuits (`mps`). Programs are written directly as Aer's native
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import metadata
 from typing import Any
 
 from qcommons.base.errors import UsageError
@@ -20,6 +19,7 @@ from qcommons.circuits.program import Op, Program
 from qcommons.engines import aer_circuit as native
 from qcommons.engines.aer_mps import mps_bytes, run_mps
 from qcommons.engines.branching import is_dynamic, split_terminal
+from qcommons.engines.engine import version_of
 from qcommons.engines.records import (
     Amplitudes,
     Answer,
@@ -86,13 +86,11 @@ class AerEngine:
         "cube_s": 8e-9,  # bond^3 of one step: the decomposition
         "draw_s": 2e-8,  # one site, one bond^2, for one reading or one distinct prefix
         "shot_site_s": 3e-8,  # one site of one shot
+        "history_s": 4e-4,  # mps: one measured step of one history: tensors read out, cut and put back
     }
 
     def installed(self) -> str | None:
-        try:
-            return metadata.version(self.distribution)
-        except metadata.PackageNotFoundError:
-            return None
+        return version_of(self.distribution)
 
     def cost(self, method: str, features: Features, want: Want, constants: Mapping[str, float]) -> Cost | Unsuited:
         if features.dynamic and not isinstance(want, Counts):
@@ -264,7 +262,7 @@ def _mps_cost(features: Features, want: Want, c: Mapping[str, float]) -> Cost | 
     seconds = (
         c["overhead_s"] + features.n_gates * c["plan_s"] + steps * (c["step_s"] + bond**2 * c["square_s"] / 2)
         + work * c["cube_s"] + n * bond**2 * c["draw_s"] * (1 + _reads(want)) + shots * n * c["shot_site_s"]
-        + min(shots, bond**2) * n * bond * c["draw_s"]
+        + min(shots, bond**2) * n * bond * c["draw_s"] + histories * features.n_dynamic * c["history_s"]
     )  # fmt: skip
     return Cost(seconds, min(mps_bytes(n, bond), 1 << 62) + (32 << 20), work, certain=False)
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from qcommons.circuits.program import Op
 from qcommons.engines.branching import is_dynamic, split_terminal
 from qcommons.engines.calibrate import probe_task
 from qcommons.engines.defer import defer
+from qcommons.engines.engine import version_of
 from qcommons.engines.frames import Paulis
 from qcommons.engines.records import (
     Answer,
@@ -113,10 +113,7 @@ class ClifftEngine:
     }
 
     def installed(self) -> str | None:
-        try:
-            return metadata.version("clifft")
-        except metadata.PackageNotFoundError:
-            return None
+        return version_of(self.distribution)
 
     def cost(self, method: str, features: Features, want: Want, constants: Mapping[str, float]) -> Cost | Unsuited:
         f, c = features, constants

@@ -8,12 +8,26 @@ looks without importing, `run` imports inside the worker process.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
+from importlib import metadata
 from typing import Protocol, runtime_checkable
 
 from qcommons.circuits.features import Features
 from qcommons.engines.records import Answer, Cost, Method, Task, Unsuited, Want
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "version_of"]
+
+
+@lru_cache(maxsize=256)
+def version_of(distribution: str) -> str | None:
+    """Version of an installed distribution, None if it is not there; remembered, for a look costs 0.3 ms.
+
+    What is installed while the process runs is seen after `registry.refresh()`.
+    """
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 @runtime_checkable

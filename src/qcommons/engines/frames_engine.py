@@ -8,7 +8,6 @@ Numpy and stim's tableaux only, so it is there on every supported Python. The de
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import metadata
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from qcommons.engines.active_register import OutcomeMap, evolve, mean
 from qcommons.engines.branching import is_dynamic, split_terminal
 from qcommons.engines.calibrate import probe_task
 from qcommons.engines.ch_form import ChForm
+from qcommons.engines.engine import version_of
 from qcommons.engines.frames import ActivePauli, Paulis, Reduced, observed_by, reduce_program
 from qcommons.engines.frames_amplitudes import amplitudes
 from qcommons.engines.records import (
@@ -96,10 +96,7 @@ class FramesEngine:
     }
 
     def installed(self) -> str | None:
-        try:
-            return metadata.version("stim")
-        except metadata.PackageNotFoundError:
-            return None
+        return version_of(self.distribution)
 
     def cost(self, method: str, features: Features, want: Want, constants: Mapping[str, float]) -> Cost | Unsuited:
         f, c = features, constants

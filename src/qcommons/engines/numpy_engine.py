@@ -7,7 +7,6 @@ Flow: Task -> terminal split -> branching over measured histories -> dense | den
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from qcommons.circuits.observables import PauliSum
 from qcommons.circuits.program import Op, Program
 from qcommons.engines import branching, sampling
 from qcommons.engines.dense import DenseState, DensityState, Superop, superop
+from qcommons.engines.engine import version_of
 from qcommons.engines.records import (
     Amplitudes,
     Answer,
@@ -79,10 +79,7 @@ class NumpyEngine:
     }
 
     def installed(self) -> str | None:
-        try:
-            return metadata.version("numpy")
-        except metadata.PackageNotFoundError:
-            return None
+        return version_of(self.distribution)
 
     def cost(self, method: str, features: Features, want: Want, constants: Mapping[str, float]) -> Cost | Unsuited:
         n, gates = features.n_qubits, features.n_gates + features.n_dynamic

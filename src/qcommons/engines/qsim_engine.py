@@ -8,7 +8,6 @@ circuits with measurements at the end.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from qcommons.circuits.features import Features
 from qcommons.circuits.observables import PauliSum
 from qcommons.circuits.program import Op
 from qcommons.engines.branching import is_dynamic, split_terminal
+from qcommons.engines.engine import version_of
 from qcommons.engines.records import (
     Amplitudes,
     Answer,
@@ -69,10 +69,7 @@ class QsimEngine:
     }
 
     def installed(self) -> str | None:
-        try:
-            return metadata.version(self.distribution)
-        except metadata.PackageNotFoundError:
-            return None
+        return version_of(self.distribution)
 
     def cost(self, method: str, features: Features, want: Want, constants: Mapping[str, float]) -> Cost | Unsuited:
         n = features.n_qubits

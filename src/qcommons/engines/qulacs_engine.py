@@ -8,8 +8,6 @@ Source: Suzuki et al., Quantum 5, 559 (2021).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ from qcommons.circuits.features import Features
 from qcommons.circuits.observables import PauliSum
 from qcommons.circuits.program import Op
 from qcommons.engines import branching, sampling
+from qcommons.engines.engine import version_of
 from qcommons.engines.qulacs_fusion import fused
 from qcommons.engines.qulacs_gates import compiled
 from qcommons.engines.records import (
@@ -54,14 +53,6 @@ METHODS = (
 )  # fmt: skip
 
 
-@lru_cache(maxsize=1)
-def _version() -> str | None:
-    try:
-        return metadata.version("qulacs")
-    except metadata.PackageNotFoundError:
-        return None
-
-
 class QulacsEngine:
     """See `engine.Engine`."""
 
@@ -78,7 +69,7 @@ class QulacsEngine:
     }
 
     def installed(self) -> str | None:
-        return _version()
+        return version_of(self.distribution)
 
     def cost(self, method: str, features: Features, want: Want, constants: Mapping[str, float]) -> Cost | Unsuited:
         n, gates = features.n_qubits, features.n_gates + features.n_dynamic

@@ -13,7 +13,7 @@ from importlib import import_module, metadata
 
 import msgspec
 
-from qcommons.engines.engine import Engine
+from qcommons.engines.engine import Engine, version_of
 
 __all__ = ["BUILT_IN", "Broken", "EngineRow", "MethodRow", "broken_engines", "describe", "load_engines", "refresh"]
 
@@ -75,6 +75,7 @@ def broken_engines() -> tuple[Broken, ...]:
 def refresh() -> None:
     """Forget what was found: for tests, and after an installation."""
     _loaded.cache_clear()
+    version_of.cache_clear()
 
 
 def describe(constants: dict[str, dict[str, float]] | None = None) -> tuple[EngineRow, ...]:

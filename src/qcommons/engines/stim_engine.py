@@ -10,7 +10,6 @@ where the program is dynamic.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from qcommons.circuits.program import Op, Program
 from qcommons.engines.active_register import OutcomeMap
 from qcommons.engines.branching import LEAVES_MAX, binomial_split, compile_ops, exact_split, leaves, split_terminal
 from qcommons.engines.calibrate import probe_task
+from qcommons.engines.engine import version_of
 from qcommons.engines.frames import Frame
 from qcommons.engines.records import Answer, Cost, Counts, Estimate, Expectations, Method, Task, Unsuited, Want
 from qcommons.engines.sampling import add_counts, bit_counts, flip_bits
@@ -181,10 +181,7 @@ class StimEngine:
     }
 
     def installed(self) -> str | None:
-        try:
-            return metadata.version("stim")
-        except metadata.PackageNotFoundError:
-            return None
+        return version_of(self.distribution)
 
     def cost(self, method: str, features: Features, want: Want, constants: Mapping[str, float]) -> Cost | Unsuited:
         f, c = features, constants

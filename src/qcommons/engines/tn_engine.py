@@ -10,7 +10,6 @@ one whose work does not fit into the seconds raises CapExceeded before it starts
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from qcommons.circuits.features import Features
 from qcommons.circuits.observables import PauliSum, Term
 from qcommons.circuits.program import Op, Program
 from qcommons.engines.branching import is_dynamic, split_terminal
+from qcommons.engines.engine import version_of
 from qcommons.engines.records import (
     Amplitudes,
     Answer,
@@ -72,10 +72,7 @@ class TnEngine:
     }
 
     def installed(self) -> str | None:
-        try:
-            return metadata.version(self.distribution)
-        except metadata.PackageNotFoundError:
-            return None
+        return version_of(self.distribution)
 
     def cost(self, method: str, features: Features, want: Want, constants: Mapping[str, float]) -> Cost | Unsuited:
         """A bound: contracting along the line never needs more than the bond bound, nor than all qubits."""
