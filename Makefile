@@ -19,6 +19,7 @@ help: ## list these commands
 
 demo: $(RUN_STAMP) ## set up, then run real circuits of different kinds and check each answer
 	@$(BIN)/qcommons demo
+	@echo "Now your own circuits: source $(BIN)/activate, then qcommons run examples/bell.qasm"
 
 test: lint types docs unit ## set up, then every check: style, types, floors, documentation, tests
 

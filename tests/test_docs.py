@@ -30,11 +30,11 @@ def _blocks(language: str) -> Iterator[tuple[str, str]]:
 
 
 def _commands() -> list[tuple[str, int]]:
-    """(command, expected exit code) of every `sh` block; make targets are what runs this test."""
+    """(command, expected exit code) of every `sh` block; make targets are what runs this test, and `_run` sets PATH."""
     found = []
     for _, block in _blocks("sh"):
         for line in block.strip().splitlines():
-            if not line.startswith("make "):
+            if not line.startswith(("make ", "source ")):
                 code = EXIT.search(line)
                 found.append((line, int(code[1]) if code else 0))
     return found
@@ -76,6 +76,16 @@ def test_documented_command_ends_as_documented(command: str, code: int, home: Pa
     assert done.returncode == code, done.stderr
     if " --json" in command:
         json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/first-steps.md"])
+def test_the_environment_of_make_is_activated_before_the_first_command(name: str) -> None:
+    """Nothing puts `qcommons` on PATH but this line; the folder is the one that the Makefile fills."""
+    lines = [line for page, block in _blocks("sh") if page == name for line in block.splitlines()]
+    first = next(place for place, line in enumerate(lines) if line.startswith("qcommons"))
+    venv = re.search(r"^VENV := (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert venv is not None
+    assert lines[first - 1].split()[:2] == ["source", f"{venv[1]}/bin/activate"]
 
 
 def test_readme_shows_a_histogram_of_the_form_that_is_printed(home: Path) -> None:

@@ -11,7 +11,7 @@ from qcommons.base.quantities import angle_rad, memory_bytes, seconds
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("4GiB", 4 * 1024**3), ("500MB", 500_000_000), ("123456", 123456), (" 1.5 KiB ", 1536)]
+    ("text", "expected"), [("4GiB", 4 * 1024**3), ("500MB", 500_000_000), ("1048576", 1 << 20), (" 1.5 MiB ", 1572864)]
 )
 def test_memory_is_read_in_iec_and_si_units(text: str, expected: int) -> None:
     assert memory_bytes(text, "--memory") == expected
@@ -22,6 +22,13 @@ def test_memory_is_read_in_iec_and_si_units(text: str, expected: int) -> None:
 )
 def test_seconds_are_read_with_their_unit(text: str, expected: float) -> None:
     assert seconds(text, "--deadline") == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("text", ["4", "0", "1023KiB", "0.5"])
+def test_a_memory_without_its_unit_is_refused_with_the_way_to_write_it(text: str) -> None:
+    with pytest.raises(UsageError, match="write 4GiB") as caught:
+        memory_bytes(text, "--memory")
+    assert (caught.value.where, caught.value.limit) == ("--memory", "1 MiB")
 
 
 @pytest.mark.parametrize("text", ["", "GiB", "-1s", "0s", "4 parsecs", "nan", "inf", "1e999s"])

@@ -11,6 +11,7 @@ from qcommons.base.errors import UsageError
 from qcommons.clients.cli import doctor
 from qcommons.clients.cli.doctor import Finding
 from qcommons.clients.cli.main import main
+from qcommons.node import memory
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +53,13 @@ def test_a_small_memory_limit_is_yellow(monkeypatch: pytest.MonkeyPatch, capsys:
     assert main(["doctor", "--json"]) == 0
     (finding,) = json.loads(capsys.readouterr().out)["findings"]
     assert finding["state"] == "yellow" and finding["cause"] and finding["action"]
+
+
+def test_memory_is_what_a_single_run_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a worker's share: one run alone is refused beyond 80 % of what is free."""
+    monkeypatch.delenv("QCOMMONS_MEMORY", raising=False)
+    monkeypatch.setattr(memory, "free_bytes", lambda: 10 << 30)
+    assert doctor._memory().value == "10 GiB free, a single run may use 8 GiB"
 
 
 def test_an_error_inside_a_check_is_a_finding(

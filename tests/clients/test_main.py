@@ -74,6 +74,23 @@ def test_a_wrong_command_line_ends_with_2(words: list[str], capsys: pytest.Captu
 
 
 @pytest.mark.parametrize(
+    ("option", "text", "says"),
+    [("--shots", "0", "'0'; allowed are integers from 1 to 1000000000"),
+     ("--shots", "many", "'many'; allowed are integers from 1 to 1000000000"),
+     ("--seed", "-1", "'-1'; allowed are integers from 0 to 2^63-1"),
+     ("--seed", str(1 << 63), "allowed are integers from 0 to 2^63-1"),
+     ("--deadline", "0s", "allowed above 0 s"), ("--memory", "4", "'4' is 4 B; allowed from 1 MiB: write 4GiB"),
+     ("--memory", "", "cannot read ''")],
+)  # fmt: skip
+def test_a_wrong_value_is_told_with_what_is_allowed(
+    option: str, text: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "x.qasm", f"{option}={text}"]) == 2
+    printed = capsys.readouterr().err
+    assert option in printed and says in printed and "_int" not in printed
+
+
+@pytest.mark.parametrize(
     ("error", "code", "status"),
     [(UsageError("a"), 2, "failed"), (Unavailable("a", limit="12 GiB"), 3, "refused"), (Unavailable("a"), 4, "failed"),
      (PeerError("a"), 5, "failed"), (Corrupt("a"), 5, "failed"), (KeyboardInterrupt(), 6, "cancelled"),

@@ -48,6 +48,7 @@ def test_people_get_a_histogram_engine_reason_and_cost(capsys: pytest.CaptureFix
     printed = capsys.readouterr().out
     for word in ("00  ", "11  ", "engine ", "reason ", "predicted ", "actual ", "physics    emulated"):
         assert word in printed
+    assert "planning and loading the engine included" in printed
 
 
 def test_standard_input_is_a_circuit_too(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,6 +82,16 @@ def test_inputs_are_bound_and_swept(capsys: pytest.CaptureFixture[str], tmp_path
     body = _json(capsys, str(circuit), "--sweep", str(sweep), "--bind", "b=0.25", "--observable", "Z")
     values = [result["expectations"][0]["value"] for result in body["results"]]
     assert values == pytest.approx([math.cos(a + 0.25) for a in (0, 0.5, 1)], abs=1e-12)
+
+
+def test_a_sweep_without_its_input_names_the_file_and_the_column(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    sweep = tmp_path / "sweep.csv"
+    sweep.write_text("thta\n0\n1\n")
+    body = _json(capsys, str(EXAMPLES / "hydrogen.qasm"), "--sweep", str(sweep), "--observable", "ZZ", code=2)
+    assert body["error"]["where"] == str(sweep)
+    assert "no value for theta" in body["error"]["what"] and "no input thta" in body["error"]["what"]
 
 
 def test_amplitudes_are_named_by_their_bits(capsys: pytest.CaptureFixture[str]) -> None:

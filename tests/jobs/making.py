@@ -31,7 +31,7 @@ def done(
     amplitudes: tuple[tuple[float, float], ...] | None = None,
     cregs: tuple[tuple[str, int], ...] = (("c", 2),),
 ) -> Done:
-    pairs = None if estimates is None else tuple(Estimate(*pair) for pair in estimates)
+    pairs = None if estimates is None else tuple(Estimate(*pair, 1000 if pair[1] else None) for pair in estimates)
     answer = Answer("numpy", "dense", counts=counts, estimates=pairs, amplitudes=amplitudes)
     cost = Cost(1e-3, 64, 4.0)
     return Done(Execution(answer=answer, reason="small", predicted=cost, seconds=2e-3, notes=("a note",), cregs=cregs))

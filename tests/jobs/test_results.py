@@ -35,6 +35,7 @@ from qcommons.jobs.outcomes import (
 )  # fmt: skip
 from qcommons.jobs.records import Phase
 from qcommons.jobs.results import Result, Results, spaced
+from qcommons.jobs.text import render
 
 SCHEMA_FILE = Path(__file__).parents[2] / "docs" / "schema" / "run.schema.json"
 BELL = done({"00": 490, "11": 510})
@@ -77,6 +78,23 @@ def test_the_standard_error_of_a_probability_is_that_of_a_binomial_proportion() 
     assert run.stderr == pytest.approx({"11": 0.015808225, "00": 0.015808225})  # sqrt(0.51 * 0.49 / 1000)
 
 
+def test_shots_that_all_agree_leave_an_error_of_about_one_shot() -> None:
+    run = results(done({"10": 10}))[0]
+    assert run.stderr == pytest.approx({"10": 0.087401}, rel=1e-5)  # sqrt((11/12) (1/12) / 10)
+    assert "1.0000 \u00b1 0.0874" in render(run.to_dict())
+
+
+def test_a_sweep_of_counts_has_a_list_of_standard_errors() -> None:
+    errors = results(BELL, done({"10": 10})).stderr
+    assert [list(row) for row in errors] == [["11", "00"], ["10"]]
+    assert errors[0]["11"] == pytest.approx(0.015808225)  # sqrt(0.51 * 0.49 / 1000)
+
+
+def test_the_short_form_of_a_run_is_one_line() -> None:
+    assert repr(results(BELL)[0]) == f"<Result {JOB_ID}: run 0, numpy/dense, 1000 shots, done>"
+    assert repr(results(Refused("too large"))[0]) == f"<Result {JOB_ID}: run 0, 1000 shots, refused>"
+
+
 def test_expectations_come_as_a_number_or_as_a_list_as_they_were_asked() -> None:
     outcome = done(estimates=((0.5, 0.01), (-1.0, 0.0)))
     many = results(outcome, want=EXPECTATIONS, scalar=False)[0]
@@ -111,7 +129,7 @@ def test_a_statevector_is_complex_in_index_order() -> None:
 
 
 def test_asking_a_result_for_what_it_does_not_hold_says_what_to_ask_for() -> None:
-    with pytest.raises(UsageError, match="holds counts, not expectations"):
+    with pytest.raises(UsageError, match="holds counts, not expectations: pass observable="):
         _ = results(BELL)[0].expectation
     with pytest.raises(UsageError, match="observable="):
         _ = results(BELL).expectation
@@ -225,8 +243,8 @@ def test_json_of_a_run_has_the_promised_fields_and_no_other_answer() -> None:
 def test_json_of_expectations_and_amplitudes() -> None:
     values = json.loads(results(done(estimates=((0.5, 0.01), (1.0, 0.0))), want=EXPECTATIONS)[0].to_json())
     assert values["expectations"] == [
-        {"observable": "ZZ", "value": 0.5, "stderr": 0.01},
-        {"observable": "XI", "value": 1.0, "stderr": 0.0},
+        {"observable": "ZZ", "value": 0.5, "stderr": 0.01, "exact": False},
+        {"observable": "XI", "value": 1.0, "stderr": 0.0, "exact": True},
     ]
     amplitudes = json.loads(results(done(amplitudes=((0.6, 0.0), (0.0, 0.8))), want=AMPLITUDES)[0].to_json())
     assert amplitudes["amplitudes"] == {"00": [0.6, 0.0], "11": [0.0, 0.8]}

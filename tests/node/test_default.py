@@ -11,11 +11,14 @@ import pytest
 from tests.node.making import BELL, QASM
 
 from qcommons.base.errors import Unavailable, UsageError
-from qcommons.circuits.program import Program
+from qcommons.circuits.program import Op, Program
 from qcommons.node import default
 from qcommons.node.config import SETTINGS, load
 from qcommons.node.default import default_node, open_node, run
 from qcommons.node.embedded import EmbeddedNode
+
+# A state of 2^18 amplitudes, 4 MiB: beyond the smallest limit that may be set.
+WIDE = Program(18, (), (Op("h", (0,)), Op("t", (0,)), Op("cx", (0, 1))))
 
 
 @pytest.fixture
@@ -32,26 +35,26 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_the_file_sets_workers_operations_and_memory(config: Path) -> None:
-    config.write_text('[limits]\nworkers = 3\noperations = 3\nmemory = "1B"\n')
+    config.write_text('[limits]\nworkers = 3\noperations = 3\nmemory = "1MiB"\n')
     assert default_node().pool.size == 3
     with pytest.raises(UsageError, match="4 operations; allowed 0 to 3"):
         run(BELL)
-    with pytest.raises(Unavailable, match="limit 1 B") as refused:
-        run(Program(2, (), BELL.ops[:2]))
+    with pytest.raises(Unavailable, match="limit 1 MiB") as refused:
+        run(WIDE, statevector=True, engine="numpy", method="dense")
     assert refused.value.exit_code == 3
 
 
 def test_the_environment_beats_the_file_and_an_argument_beats_both(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config.write_text('[limits]\nseconds = "1us"\nmemory = "1B"\nworkers = 3\n')
+    config.write_text('[limits]\nseconds = "1us"\nmemory = "1MiB"\nworkers = 3\n')
     monkeypatch.setenv("QCOMMONS_SECONDS", "2us")
     monkeypatch.setenv("QCOMMONS_WORKERS", "1")
     assert default_node().pool.size == 1
     with pytest.raises(Unavailable, match="deadline of 2e-06 s"):
         run(BELL)
-    with pytest.raises(Unavailable, match="limit 1 B"):
-        run(BELL, deadline_s=60.0)
+    with pytest.raises(Unavailable, match="limit 1 MiB"):
+        run(WIDE, statevector=True, engine="numpy", method="dense", deadline_s=60.0)
     assert run(BELL, deadline_s=60.0, memory_bytes=1 << 30, shots=10).status == "done"
 
 

@@ -12,6 +12,7 @@ from qcommons.base.errors import UsageError
 from qcommons.circuits.program import DEFAULT_CAPS
 from qcommons.engines.records import Amplitudes, Counts, Expectations, Limits, Statevector
 from qcommons.jobs.outcomes import Misused
+from qcommons.jobs.records import Card, Job
 from qcommons.node import edge
 from qcommons.node.card import card_of
 from qcommons.node.frames import Source
@@ -79,6 +80,58 @@ def test_a_program_that_did_not_parse_keeps_its_place_in_the_batch() -> None:
     job = submission([card_of(BELL), trouble], [{}, {}], COUNTS, seed=5, **options)
     assert job.settled == {2: trouble, 3: trouble}
     assert len(job.points) == 4
+
+
+@pytest.mark.parametrize("number", ["a", True, 1.5, float("nan"), float("inf"), 10**400, None, [3]])
+def test_shots_and_seeds_that_are_no_integers_in_range_are_refused_with_the_range(number: object) -> None:
+    if number is not None:
+        with pytest.raises(UsageError, match="allowed 1 to 1000000000"):
+            edge.asked(number, None, None, False)
+        with pytest.raises(UsageError, match=r"allowed 0 to 2\^63-1"):
+            _submitted(number)
+
+
+def test_integers_of_other_types_are_integers() -> None:
+    assert edge.asked(np.int64(7), None, None, False).shots == edge.asked(7.0, None, None, False).shots == 7
+    assert _submitted(np.uint8(9)).seed == 9
+
+
+def _submitted(seed: object) -> Job:
+    rest = {"batch": False, "noise": None, "engine": None, "method": None, "limits": LIMITS, "deadline_s": 1.0}
+    return submission([card_of(BELL)], [{}], COUNTS, seed=seed, **rest)
+
+
+def test_a_wrong_binding_says_what_is_wrong_and_nothing_else() -> None:
+    card = Card(b"", "", 1, (), ("theta",), 0)
+    with pytest.raises(UsageError) as missing:
+        edge.values_for(card, {}, batch=False)
+    assert missing.value.what.startswith("no value for theta: give one, as in --bind theta=0.3")
+    with pytest.raises(UsageError) as unknown:
+        edge.values_for(card, {"theta": 1.0, "phi": 2.0}, batch=False)
+    assert unknown.value.what == "this program has no input phi; its inputs are: theta"
+    with pytest.raises(UsageError, match="no input phi; it has none"):
+        edge.values_for(Card(b"", "", 1, (), (), 0), {"phi": 2.0}, batch=False)
+
+
+@pytest.mark.parametrize("text", ["", " \n", b""])
+def test_an_empty_text_is_no_program(text: str | bytes) -> None:
+    with pytest.raises(UsageError, match="an empty text is no program"):
+        edge.circuits(text)
+
+
+def test_one_qubit_is_not_many() -> None:
+    with pytest.raises(UsageError, match=r"has 2 bits; this program has 1 qubit$") as caught:
+        edge.want_for(Card(b"", "", 1, (), (), 0), edge.asked(None, None, "01", False))
+    assert caught.value.limit == "1 bit"
+
+
+@pytest.mark.parametrize("text", ["schema = 2", "= 1", "schema = 1\nn_qubits = 1\n[gates]\nhh = {}"])
+def test_what_is_wrong_in_a_profile_is_named_with_its_file(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "device.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        edge.noise_of(path)
+    assert str(caught.value).startswith(f"{path}: profile")
 
 
 @pytest.mark.parametrize("value", [0, -1.0, float("nan")])

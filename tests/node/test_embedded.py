@@ -91,7 +91,7 @@ def test_programs_that_cannot_run_fail_alone_in_a_list_and_raise_by_themselves(n
     assert [run.status for run in batch] == ["done", "failed", "failed"]
     assert batch[1].error is not None
     assert batch[1].error.where == "<text>:2:9"
-    assert "missing theta" in batch[2].error.what
+    assert "no value for theta" in batch[2].error.what
     with pytest.raises(UsageError, match="<text>:2:9"):
         batch.raise_for_errors()
     with pytest.raises(UsageError, match="<text>:2:9"):
@@ -120,10 +120,10 @@ def test_programs_that_cannot_run_fail_alone_in_a_list_and_raise_by_themselves(n
         (BELL, {"observable": 7}, "no observable"),
         (TURN, {"observable": PauliSum((Term(1.0, ((4, "X"),)),), "X4")}, "qubit 4; this program has 1"),
         (BELL, {"observable": []}, "empty list of observables"),
-        (BELL, {"bind": {"x": 1.0}}, "unknown x"),
+        (BELL, {"bind": {"x": 1.0}}, "no input x"),
         (BELL, {"bind": 5}, "a mapping or a list"),
         (BELL, {"noise": 5}, "is no noise"),
-        (TURN, {}, "missing theta"),
+        (TURN, {}, "no value for theta"),
         (TURN, {"bind": {"theta": "much"}}, "bind theta"),
         (TURN, {"bind": {"theta": float("nan")}}, "not finite"),
         (TURN, {"bind": {"theta": [1, 2], "phi": [1, 2, 3]}}, "broadcast"),

@@ -67,6 +67,8 @@ def test_a_circuit_without_measurement_is_measured_whole_and_says_so(node: Embed
     assert any("measure" in note for note in run.notes)
 
 
-def test_an_empty_text_is_a_program_without_qubits(node: EmbeddedNode) -> None:
-    with pytest.raises(UsageError, match="no qubits; nothing to measure"):
+def test_an_empty_text_and_a_program_without_qubits_are_the_callers_to_change(node: EmbeddedNode) -> None:
+    with pytest.raises(UsageError, match="empty text is no program"):
         node.run(b"")
+    with pytest.raises(UsageError, match="no qubits; nothing to measure"):
+        node.run(Program(0, (), ()))

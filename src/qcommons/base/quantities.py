@@ -10,13 +10,14 @@ import re
 
 from qcommons.base.errors import UsageError
 
-__all__ = ["angle_rad", "memory_bytes", "seconds"]
+__all__ = ["MEMORY_MIN_BYTES", "angle_rad", "memory_bytes", "seconds"]
 
 # IEC 80000-13 prefixes are powers of 1024, SI prefixes powers of 1000.
 BYTES = {
     "": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
     "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
 }  # fmt: skip
+MEMORY_MIN_BYTES = 1 << 20  # no run fits in less, so a smaller number has lost its unit
 SECONDS = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 NUMBER = r"[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?|[0-9]+\."
@@ -28,11 +29,11 @@ def memory_bytes(text: str, where: str) -> int:
     """Bytes of "4GiB", "500MB" or "123456".
 
     Raises:
-        UsageError: not a number with one of the units of `BYTES`, or below one byte.
+        UsageError: not a number with one of the units of `BYTES`, or below `MEMORY_MIN_BYTES`.
     """
     value = _quantity(text, BYTES, where, "4GiB")
-    if value < 1:
-        raise UsageError(f"{text!r} is less than one byte", where=where, limit="1 byte")
+    if value < MEMORY_MIN_BYTES:
+        raise UsageError(f"{text!r} is {value:.9g} B; allowed from 1 MiB: write 4GiB", where=where, limit="1 MiB")
     return int(value)
 
 
@@ -44,7 +45,7 @@ def seconds(text: str, where: str) -> float:
     """
     value = _quantity(text, SECONDS, where, "60s")
     if value <= 0:
-        raise UsageError(f"{text!r}: more than zero seconds are needed", where=where, limit="> 0 s")
+        raise UsageError(f"{text!r} is no time; allowed above 0 s: write 60s", where=where, limit="> 0 s")
     return value
 
 

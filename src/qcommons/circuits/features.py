@@ -11,7 +11,7 @@ import msgspec
 
 from qcommons.circuits.clifford import clifford_steps
 from qcommons.circuits.gates import GATES
-from qcommons.circuits.noise import Noise, channels_after
+from qcommons.circuits.noise import CHANNELS, Noise, channels_after
 from qcommons.circuits.program import Branch, Op, Program
 from qcommons.circuits.structure import is_monomial, split_controls
 
@@ -34,7 +34,8 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     bond_log2: the largest over all cuts of the line of an upper bound of log2(bond dimension).
     dynamic: measurement whose qubit or bit is used later, reset, branch. n_dynamic: how many.
     measured: number of measurements.
-    noise_kinds: channel kinds attached; n_noise: channel applications in one shot.
+    noise_kinds: channel kinds attached; n_noise: channel applications in one shot, n_kraus: those of them
+        that are no mixture of Paulis (each costs the norms of its outcomes).
     """
 
     n_qubits: int
@@ -54,6 +55,7 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     width_cap: int = 0
     noise_kinds: frozenset[str] = frozenset()
     n_noise: int = 0
+    n_kraus: int = 0
 
 
 _RANK_TWO = {"rxx", "ryy", "rzz", "rzx", "ecr", "cu"}  # with the controlled rows: operator rank 2
@@ -112,16 +114,15 @@ def features(program: Program, noise: Noise | None = None) -> Features:
     """Read the features of a program (with the noise attached to it)."""
     n = program.n_qubits
     tally = _Tally(n)
-    n_noise = 0
+    n_noise = n_kraus = 0
     for op in program.ops:
         if isinstance(op, Branch):
             tally.dynamic += 1
-            for inner in (*op.then, *op.orelse):
-                tally.op(inner)
-                n_noise += len(channels_after(noise, inner)) if noise else 0
-        else:
-            tally.op(op)
-            n_noise += len(channels_after(noise, op)) if noise else 0
+        for inner in (*op.then, *op.orelse) if isinstance(op, Branch) else (op,):
+            tally.op(inner)
+            attached = channels_after(noise, inner) if noise else []
+            n_noise += len(attached)
+            n_kraus += sum(not CHANNELS[channel.kind].is_pauli for channel, _ in attached)
     bond, running = 0.0, 0.0
     for cut in range(n - 1):
         running += tally.crossing[cut]
@@ -142,4 +143,5 @@ def features(program: Program, noise: Noise | None = None) -> Features:
         measured=tally.measured,
         noise_kinds=frozenset(c.kind for rule in noise.rules for c in rule.channels) if noise else frozenset(),
         n_noise=n_noise,
+        n_kraus=n_kraus,
     )

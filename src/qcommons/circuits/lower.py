@@ -48,7 +48,9 @@ def euler(matrix: Matrix) -> tuple[float, float, float, float]:
     gamma = cmath.phase(a)
     if abs(c) < 1e-14:
         return 0.0, 0.0, cmath.phase(d) - gamma, gamma
-    return theta, cmath.phase(c) - gamma, cmath.phase(-b) - gamma, gamma
+    phi = cmath.phase(c) - gamma
+    # the smaller entries' phases are the less certain ones; phi + lambda is the phase of d / a
+    return theta, phi, cmath.phase(d / a) - phi if abs(a) > abs(c) else cmath.phase(-b) - gamma, gamma
 
 
 def _steps(*rows: tuple[str, float | None, tuple[int, ...]]) -> list[Step]:

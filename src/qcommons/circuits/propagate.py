@@ -27,7 +27,8 @@ TERMS_MAX = 64  # a longer form becomes a variable of its own
 class Propagated:
     """The smaller program and what was settled on the way.
 
-    constants: classical bits whose final value is known; the program does not write them.
+    constants: classical bits whose final value is known. The program may still write one earlier, for a
+        condition to read: the constant is what it ends with.
     where: logical qubit -> qubit of the new program that holds it at the end.
     """
 
@@ -85,7 +86,8 @@ class _Forms:
             return
         diagonal = diagonal_positions(base, 0)
         if len(targets) == 1 and not diagonal[0] and is_monomial(base, op.params):
-            self._add(targets[0], self._product(on))
+            if image_of(base, op.params, 0) == 1:  # rx(0), u(0, a, b), ... permute nothing
+                self._add(targets[0], self._product(on))
             return
         for qubit, same in zip(targets, diagonal, strict=True):
             if not same:

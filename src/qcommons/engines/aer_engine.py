@@ -79,6 +79,8 @@ class AerEngine:
         "shot_s": 1e-6,  # sampling one terminal measurement
         "update_s": 3.5e-9,  # one amplitude, one gate
         "density_s": 1.5e-8,  # one entry of the density matrix, one gate
+        "kraus": 3.0,  # a Kraus channel in one shot, in updates beyond its own: the norm of each outcome
+        "measure": 5.0,  # a measurement in one shot run by itself, in updates: norms, then the collapse
         "restart_s": 1.5e-6,  # one operation in one shot of a dynamic or noisy circuit, beyond its updates
         "plan_s": 1.5e-5,  # fusing one gate into the line's steps
         "step_s": 4e-5,  # one step (two-site matrix, swaps included) of the mps at bond 1
@@ -107,7 +109,8 @@ class AerEngine:
         shots = want.shots if isinstance(want, Counts) else 0
         restarts = shots if features.dynamic or (method == "trajectories" and features.n_noise) else 0
         steps = features.n_gates + features.n_noise + features.n_dynamic
-        work = float(2**power) * (steps + _reads(want)) * max(1, restarts)
+        singly = c["kraus"] * features.n_kraus + c["measure"] * features.measured if restarts else 0.0
+        work = float(2**power) * (steps + singly + _reads(want)) * max(1, restarts)
         seconds = (
             c["overhead_s"] + c["op_s"] * steps + shots * c["shot_s"] + restarts * steps * c["restart_s"]
             + work * c["density_s" if method == "density_matrix" else "update_s"]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from qcommons.base.clock import seconds_text
 from qcommons.base.errors import Unavailable, UsageError
 from qcommons.circuits.features import Features, features
 from qcommons.circuits.noise import Noise
@@ -20,13 +21,14 @@ from qcommons.engines.branching import is_dynamic, split_terminal, straight
 from qcommons.engines.engine import Engine
 from qcommons.engines.frames import dry_width, observed_by
 from qcommons.engines.records import Answer, CapExceeded, Cost, Limits, Task, Unsuited, Want
-from qcommons.engines.select import Choice, Ladder, check_named, select, size
+from qcommons.engines.select import Choice, Ladder, check_named, plural, select, size
 
 __all__ = ["Attempt", "Climber"]
 
 TINY_QUBITS = 16
 TINY_WORK = 1 << 19  # amplitude-updates of a dense state, about a millisecond: reducing and choosing cost as much
 STATE_BYTES = 16
+SIZE_WORDS = ("; limit ", "2^", " width ", "a trial would cost")  # a refusal for memory or time, not for kind
 DEAR_BOND = 512  # from here a trial takes a minute and more
 
 
@@ -117,7 +119,8 @@ class Climber:
         cost = engine.cost(method, seen, want, {**engine.constants, **self.constants.get(name, {})})
         if isinstance(cost, Unsuited) or cost.memory_bytes > self.limits.memory_bytes:
             return None
-        return Choice(name, method, cost, self.limits, f"{n} qubits: a dense state of {size(STATE_BYTES << n)}")
+        why = f"{plural(n, 'qubit')}: a dense state of {size(STATE_BYTES << n)}"
+        return Choice(name, method, cost, self.limits, why)
 
     def bond_needed_log2(self) -> float:
         """Of this part's end, as far as its stopped trials tell: inf where a wider one came no further.
@@ -168,15 +171,19 @@ class Climber:
             causes.append(
                 f"wider bonds were not tried: the trials point to {'no end' if needed > 60 else f'2^{needed:.0f}'}"
             )
-        causes += [r for r in ladder.refused if "; limit " in r]
-        why = "; ".join(causes) or "; ".join(ladder.refused) or "no engine is installed for this"
+        causes += [r for r in ladder.refused if any(words in r for words in SIZE_WORDS)]
+        what = f"no engine here runs this part of {plural(n, 'qubit')} and {plural(len(program.ops), 'operation')}"
+        if not causes:  # no limit was in the way, so no smaller program is the remedy
+            why = "; ".join(ladder.refused) or "no engine is installed for this"
+            free = "; name no engine or method to let one be chosen" if self.engine or self.method else ""
+            return Unavailable(f"{what}: {why}{free}")
+        limit = f"{size(self.limits.memory_bytes)}, {seconds_text(self.limits.seconds)}"
         fits = max((self.limits.memory_bytes * 10 // 13 // STATE_BYTES).bit_length() - 1, 0)
         return Unavailable(
-            f"no engine here runs this part of {n} qubits and {len(program.ops)} operations within "
-            f"{size(self.limits.memory_bytes)} and {self.limits.seconds:.3g} s. A dense state needs "
-            f"{size(float(STATE_BYTES) * 2.0 ** min(n, 1000))}. {why}. Nearest: a dense state fits up to {fits} "
-            f"qubits; Clifford circuits, few non-Clifford gates or little entanglement fit far beyond",
-            limit=f"{size(self.limits.memory_bytes)}, {self.limits.seconds:.3g} s",
+            f"{what} within {limit.replace(',', ' and')}. A dense state needs "
+            f"{size(float(STATE_BYTES) * 2.0 ** min(n, 1000))}. {'; '.join(causes)}. Nearest: a dense state fits up "
+            f"to {fits} qubits; Clifford circuits, few non-Clifford gates or little entanglement fit far beyond",
+            limit=limit,
         )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from qcommons.base.clock import seconds_text
 from qcommons.base.errors import UsageError
 from qcommons.base.seeds import derive
 from qcommons.circuits.components import components, restrict_noise
@@ -23,7 +24,6 @@ from qcommons.engines.expectation import exact_estimates, sampled_estimates
 from qcommons.engines.join import joined_counts
 from qcommons.engines.records import Amplitudes, Answer, Cost, Counts, Expectations, Limits, Statevector, Want
 from qcommons.engines.registry import load_engines
-from qcommons.engines.select import seconds as seconds_text
 
 __all__ = ["Attempt", "Execution", "Request", "execute"]
 
@@ -165,7 +165,8 @@ def _counts(program: Program, want: Counts, request: Request, climber: Climber, 
     if noise is None:
         walked = propagate(program, settle=False)
         reduced, constants = walked.program, walked.constants
-    reduced = light_cone(reduced, qubit_needs={}, live_bits=range(program.n_clbits), dephasing=noise is None)
+    asked = [clbit for clbit in range(program.n_clbits) if clbit not in constants]
+    reduced = light_cone(reduced, qubit_needs={}, live_bits=asked, dephasing=noise is None)
     parts = components(reduced)
     if len(parts) > 1:
         notes.append(f"{len(parts)} independent parts were run separately")

@@ -4,7 +4,8 @@ Flow: execute -> *exact_estimates | sampled_estimates* -> propagate, cone, compo
 Exact: every distinct Pauli string is one number; a string factorises over independent parts. If the
 union of all light cones is expensive, each string is run in its own light cone instead.
 Sampled: qubit-wise commuting groups share a measurement setting; the standard error of a sum is
-taken from the shots of each group, so covariances within a group count.
+taken from the shots of each group, so covariances within a group count. Terms whose shots all agreed
+show no spread and take that of the rule in `standard_error`, added up as if they erred together.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ import numpy as np
 from qcommons.base.seeds import derive
 from qcommons.circuits.components import components, restrict_noise
 from qcommons.circuits.cone import FULL, Z, light_cone
-from qcommons.circuits.noise import Noise
+from qcommons.circuits.noise import Noise, channels_after, readout_for
 from qcommons.circuits.observables import PauliSum, Term, commuting_groups
-from qcommons.circuits.program import Op, Program
+from qcommons.circuits.program import Branch, Op, Program
 from qcommons.circuits.propagate import propagate
 from qcommons.engines.climb import Climber
 from qcommons.engines.join import joined_counts
 from qcommons.engines.records import Answer, Counts, Estimate, Expectations
+from qcommons.engines.standard_error import agreement_variance
 
 __all__ = ["exact_estimates", "sampled_estimates"]
 
@@ -31,6 +33,7 @@ Paulis = tuple[tuple[int, str], ...]
 CONE_GAIN_QUBITS = 3  # run cones one by one only if they are at least this much smaller
 UNION_QUBITS = 18  # a dense state this small serves all strings at once
 GROUP_CONES_MAX = 2_000
+TURNS: dict[str, tuple[str, ...]] = {"X": ("h",), "Y": ("sdg", "h"), "Z": ()}  # gates before the measurement
 
 
 def exact_estimates(
@@ -41,6 +44,11 @@ def exact_estimates(
     if noise is None:
         walked = propagate(program, settle=True)
         program, where = walked.program, walked.where
+    elif _measurement_noise(want, noise):
+        notes.append(
+            "exact values are of the state: readout errors and the noise of the gates that turn X and Y into "
+            "measured Z are left out; ask for shots to include them"
+        )
     strings: dict[Paulis, float] = {}
     moved = [[(t.coefficient, _moved(t, where)) for t in s.terms] for s in want.observables]
     for terms in moved:
@@ -54,7 +62,16 @@ def exact_estimates(
     if not answers:
         climber.reasons.append((0, "the observables follow from the initial state: nothing to simulate"))
     estimates = tuple(Estimate(math.fsum(c * strings[p] for c, p in terms)) for terms in moved)
-    return _answer(answers, estimates)
+    return _answer(answers, estimates, _norm(want))
+
+
+def _measurement_noise(want: Expectations, noise: Noise) -> bool:
+    """Measuring the observables would add errors that the state does not have."""
+    letters = {at for sum_ in want.observables for term in sum_.terms for at in term.paulis}
+    return any(
+        readout_for(noise, q) is not None or any(channels_after(noise, Op(gate, (q,))) for gate in TURNS[letter])
+        for q, letter in letters
+    )
 
 
 def _moved(term: Term, where: Sequence[int]) -> Paulis:
@@ -112,18 +129,42 @@ def _values(
         unique = [p for p in dict.fromkeys(inside.values()) if p]
         if not unique:
             continue
-        if part.program.ops:
+        ended = _measured_last(part.program)
+        table = {p: 0.0 for p in unique if any(letter != "Z" and q in ended for q, letter in p)}
+        unique = [p for p in unique if p not in table]
+        if not unique:
+            pass
+        elif part.program.ops:
             sums = tuple(PauliSum((Term(1.0, p),), "") for p in unique)
             noise_here = restrict_noise(noise, part.qubits)
             answer = climber.run(part.program, Expectations(sums), noise_here, derive(seed, "part", i))
             answers.append(answer)
-            table = {p: e.value for p, e in zip(unique, answer.estimates or (), strict=True)}
+            table |= {p: e.value for p, e in zip(unique, answer.estimates or (), strict=True)}
         else:  # untouched qubits are in |0>
-            table = {p: float(all(letter == "Z" for _, letter in p)) for p in unique}
+            table |= {p: float(all(letter == "Z" for _, letter in p)) for p in unique}
         for paulis, local in inside.items():
             if local:
                 values[paulis] *= table[local]
     return values
+
+
+def _measured_last(program: Program) -> set[int]:
+    """Qubits on which nothing happens after a measurement.
+
+    What the measurement left is diagonal there, and so it stays under every channel we have: X and Y on
+    such a qubit have mean 0. Where only Z is asked the measurement changes nothing, so that engines may
+    leave it out (`branching.split_terminal`).
+    """
+    ended: set[int] = set()
+    touched: set[int] = set()
+    for op in reversed(program.ops):
+        if isinstance(op, Branch):
+            touched.update(q for inner in (*op.then, *op.orelse) for q in inner.qubits)
+        elif op.gate != "barrier":
+            if op.gate == "measure" and op.qubits[0] not in touched:
+                ended.add(op.qubits[0])
+            touched.update(op.qubits)
+    return ended
 
 
 def sampled_estimates(
@@ -144,22 +185,28 @@ def sampled_estimates(
         weights = np.fromiter(counts.values(), np.float64, len(counts))
         for s in dict.fromkeys(s for s, _ in group.terms):
             per_shot = np.zeros(len(counts))
+            agreeing = total = 0.0
             for other, t in group.terms:
                 if other == s:
                     term = sums[s].terms[t]
                     columns = [order[q] for q, _ in term.paulis]
                     parity = np.logical_xor.reduce(bits[:, columns], axis=1)
                     per_shot += term.coefficient * np.where(parity, -1.0, 1.0)
+                    total += abs(term.coefficient)
+                    agreeing += abs(term.coefficient) * bool(parity.all() or not parity.any())
             mean = float(per_shot @ weights) / shots
             values[s] += mean
-            spread = float(((per_shot - mean) ** 2) @ weights)
-            variances[s] += spread / (shots - 1) / shots if shots > 1 else spread
+            spread = float(((per_shot - mean) ** 2) @ weights) if np.ptp(per_shot) > 1e-12 * total else 0.0
+            unseen = agreeing if spread else total  # terms that cancel in every shot show no spread either
+            variances[s] += spread / max(shots - 1, 1) / shots + (2 * unseen) ** 2 * agreement_variance(shots)
     if noise is not None and any(letter != "Z" for group in groups for _, letter in group.basis):
         notes.append("the gates that turn X and Y into measured Z carry the noise too, as on a device")
-    if shots < 2 and groups:
-        notes.append("one shot has no standard error; ask for at least two")
-    estimates = tuple(Estimate(v, math.sqrt(var)) for v, var in zip(values, variances, strict=True))
-    return _answer(answers, estimates)
+    if not answers:
+        climber.reasons.append((0, "every outcome follows from the initial state: nothing to simulate"))
+    estimates = tuple(
+        Estimate(v, math.sqrt(var), shots if var else None) for v, var in zip(values, variances, strict=True)
+    )
+    return _answer(answers, estimates, 2 * _norm(want))  # counts that move by e in total variation move a mean by 2 e
 
 
 def _group_counts(
@@ -167,8 +214,7 @@ def _group_counts(
 ) -> tuple[dict[str, int], dict[int, int]]:
     """Counts of one setting, and qubit -> bit. The basis change is made of gates, noisy as any other."""
     offset = program.n_clbits
-    turns = {"X": ("h",), "Y": ("sdg", "h"), "Z": ()}
-    ends = [Op(gate, (q,)) for q, letter in basis for gate in turns[letter]]
+    ends = [Op(gate, (q,)) for q, letter in basis for gate in TURNS[letter]]
     order = {q: k for k, (q, _) in enumerate(basis)}
     reads = [Op("measure", (q,), (), (offset + k,)) for q, k in order.items()]
     cregs = (*program.cregs, ("setting", len(basis))) if basis else program.cregs
@@ -193,7 +239,12 @@ def _group_counts(
     return kept, order
 
 
-def _answer(answers: list[Answer], estimates: tuple[Estimate, ...]) -> Answer:
+def _norm(want: Expectations) -> float:
+    return max((sum(abs(t.coefficient) for t in s.terms) for s in want.observables), default=0.0)
+
+
+def _answer(answers: list[Answer], estimates: tuple[Estimate, ...], scale: float) -> Answer:
+    """scale: how far an estimate may move for each unit of the answers' own errors."""
     if not answers:
         return Answer("numpy", "constant", estimates=estimates)
     facts: dict[str, float] = {}
@@ -204,6 +255,6 @@ def _answer(answers: list[Answer], estimates: tuple[Estimate, ...]) -> Answer:
         "+".join(dict.fromkeys(a.engine for a in answers)),
         "+".join(dict.fromkeys(a.method for a in answers)),
         estimates=estimates,
-        error_bound=max(a.error_bound for a in answers),
+        error_bound=scale * sum(a.error_bound for a in answers),
         facts=facts,
     )

@@ -25,21 +25,21 @@ def joined_counts(
 
     Args:
         parts: counts of a part over its own bits (its bit 0 rightmost), all of `shots` shots.
-        constants: bits whose value is known; bits in no part and not here are 0.
+        constants: bits whose final value is known, whatever a part wrote there before; bits in no part and
+            not here are 0.
     """
-    fixed = [c for c, value in constants.items() if value]
     if not parts:
         bits = "".join("1" if constants.get(c) else "0" for c in reversed(range(n_clbits)))
         return {bits: shots}
-    if len(parts) == 1 and not fixed and tuple(parts[0][1]) == tuple(range(n_clbits)):
+    if len(parts) == 1 and tuple(parts[0][1]) == tuple(range(n_clbits)) and constants.keys().isdisjoint(parts[0][1]):
         return dict(parts[0][0])
     rng = stream(seed, "pairing")
     matrix = np.zeros((shots, n_clbits), dtype=np.bool_)
-    matrix[:, fixed] = True
     for place, (counts, clbits) in enumerate(parts):
         texts = np.frombuffer("".join(counts).encode("ascii"), dtype=np.uint8).reshape(len(counts), len(clbits))
         rows = np.repeat(texts[:, ::-1] == ord("1"), np.fromiter(counts.values(), np.int64, len(counts)), axis=0)
         if place:
             rows = rows[rng.permutation(shots)]
         matrix[:, list(clbits)] = rows
+    matrix[:, list(constants)] = [bool(value) for value in constants.values()]
     return bit_counts(matrix)

@@ -71,10 +71,15 @@ class Task(msgspec.Struct, frozen=True):
 
 
 class Estimate(msgspec.Struct, frozen=True):
-    """value +- stderr; stderr 0.0 is exact up to float rounding (or `Answer.error_bound`)."""
+    """value +- stderr, one standard error.
+
+    shots: of each measurement setting it was sampled with; stderr is then above 0 (`standard_error`).
+        None: not sampled, stderr is 0.0 and the value exact up to float rounding (or `Answer.error_bound`).
+    """
 
     value: float
     stderr: float = 0.0
+    shots: int | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -83,8 +88,8 @@ class Answer(msgspec.Struct, frozen=True):
     counts: bits of all clbits without spaces (clbit 0 rightmost) -> shots.
     estimates: one an observable, in order.
     amplitudes: (re, im) in the order asked; for Statevector all, index order.
-    error_bound: bound or estimate of the method's own error, 0.0 for exact methods
-        (MPS: summed discarded weight; the infidelity is at most about this).
+    error_bound: bound of the method's own error in what is given, 0.0 for exact methods: total variation
+        of the counts' distribution, absolute error of any estimate, norm of the error of the amplitudes.
     facts: numbers worth showing ("bond_dimension", "active_width", "terms_peak", ...).
     """
 

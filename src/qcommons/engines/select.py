@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from qcommons.base.clock import seconds_text
 from qcommons.base.errors import UsageError
 from qcommons.circuits.features import Features
 from qcommons.engines.engine import Engine
@@ -29,12 +30,13 @@ from qcommons.engines.records import (
     Want,
 )
 
-__all__ = ["Choice", "Ladder", "check_named", "seconds", "select", "size", "want_kind"]
+__all__ = ["Choice", "Ladder", "check_named", "plural", "select", "size", "want_kind"]
 
 _KIND = {Counts: "counts", Expectations: "expectations", Amplitudes: "amplitudes", Statevector: "statevector"}
 CHEAP_S = 0.02  # below this no trial is worth its overhead
 WIDTH_CAP = 26  # active qubits looked for: 2**26 amplitudes are 1 GiB
 SPARSE_CAPS = (1 << 12, 1 << 16, 1 << 20)  # 2**20 terms take about 100 MB
+SPARSE_SHARE = 0.25  # of a trial at its cap throughout: terms grow to it late, or never (0.13 to 0.9 were measured)
 BOND_CAPS = (8, 16, 64, 256, 512, 1024)  # 1024 takes about 10 minutes at 60 qubits
 TRIAL_SHARE = {"sparse": 0.1, "mps": 0.25, "contract": 0.5}  # of the best certain method's seconds
 
@@ -161,7 +163,7 @@ def _gap(method: Method, features: Features, want: Want) -> str | None:
     if features.dynamic and not method.dynamic:
         return "has no mid-circuit measurement, reset or branches"
     if method.gates == "clifford" and not features.clifford:
-        return f"{features.n_non_clifford} gates are not Clifford"
+        return f"runs Clifford gates only; {plural(features.n_non_clifford, 'non-Clifford gate')} here"
     return None
 
 
@@ -174,7 +176,7 @@ def _over(cost: Cost, limits: Limits) -> str | None:
     if cost.memory_bytes > limits.memory_bytes:
         return f"needs {size(cost.memory_bytes)}; limit {size(limits.memory_bytes)}"
     if cost.seconds > limits.seconds:
-        return f"needs about {seconds(cost.seconds)}; limit {seconds(limits.seconds)}"
+        return f"needs about {seconds_text(cost.seconds)}; limit {seconds_text(limits.seconds)}"
     return None
 
 
@@ -247,6 +249,8 @@ def _steps(
     steps: list[Choice] = []
     for cap, feature, limit in caps:
         cost = row.engine.cost(row.method.name, msgspec.structs.replace(features, **feature), want, constants)
+        if row.method.name == "sparse" and not isinstance(cost, Unsuited):
+            cost = msgspec.structs.replace(cost, seconds=cost.seconds * SPARSE_SHARE)
         if isinstance(cost, Unsuited) or _over(cost, limits) or cost.seconds > budget:
             break
         why = f"{row.method.help}; tried with {label.format(cap)}"
@@ -255,19 +259,27 @@ def _steps(
 
 
 def _choice(row: _Row, features: Features, limits: Limits, trials: list[Choice]) -> Choice:
-    n = features.n_qubits
+    qubits, help_text = plural(features.n_qubits, "qubit"), row.method.help
+    gates = plural(features.n_gates, "gate")
+    near_clifford = row.method.name == "frames" or row.engine.name == "clifft"
     if row.method.gates == "clifford":
-        why = f"all {features.n_gates} gates are Clifford: a tableau of {n} qubits is exact"
-    elif row.method.name == "frames" or (features.active_width is not None and row.engine.name == "clifft"):
-        why = (
-            f"{features.n_non_clifford} of {features.n_gates} gates are not Clifford and span "
-            f"{features.active_width} active qubits of {n}"
-        )
+        why = f"Clifford gates only ({gates}): a tableau of {qubits} is exact"
+    elif near_clifford and features.clifford:
+        why = f"Clifford gates only ({gates} on {qubits}): {help_text}"
+    elif near_clifford and features.active_width is not None:
+        active = plural(features.active_width, "active qubit")
+        why = f"{features.n_non_clifford} of {gates} not Clifford, on {active} of {features.n_qubits}: {help_text}"
     elif features.noise_kinds:
-        why = f"{n} qubits with {features.n_noise} noise channels: {row.method.help}"
+        noise = plural(features.n_noise, "noise channel") if features.n_noise else "readout errors"
+        why = f"{qubits} with {noise}: {help_text}"
     else:
-        why = f"{n} qubits: {row.method.help} takes {size(row.cost.memory_bytes)}"
+        why = f"{qubits}: {help_text}; {size(row.cost.memory_bytes)}"
     return Choice(row.engine.name, row.method.name, row.cost, limits, why)
+
+
+def plural(count: int, noun: str) -> str:
+    """ "1 gate", "3 gates"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def size(count: float) -> str:
@@ -277,12 +289,3 @@ def size(count: float) -> str:
             return f"{count:.3g} {unit}" if count < 1e6 else f"{count:.1e} {unit}"
         count /= 1024
     raise AssertionError("unreachable")
-
-
-def seconds(value: float) -> str:
-    """Seconds for people."""
-    for limit, scale, unit in ((1e-3, 1e6, "us"), (1.0, 1e3, "ms"), (120.0, 1.0, "s"), (7200.0, 1 / 60, "min")):
-        if value < limit:
-            return f"{value * scale:.3g} {unit}"
-    hours = value / 3600
-    return f"{hours:.3g} h" if hours < 48 else f"{hours / 24:.3g} days"

@@ -20,11 +20,16 @@ from numpy.typing import NDArray
 from qcommons.base.errors import QCommonsError, UsageError
 from qcommons.engines.execute import Attempt, Execution
 from qcommons.engines.records import Answer, Cost
+from qcommons.engines.standard_error import proportion_error
 from qcommons.jobs.outcomes import Done, ErrorInfo, Outcome, error_of, exception_of, status_of
 
 __all__ = ["PHYSICS", "Result", "Results", "spaced"]
 
 PHYSICS: Final = "emulated"  # every engine of this package is a simulator
+ASKED: Final = {
+    "counts": "shots=... without observable, amplitudes or statevector", "expectations": "observable=...",
+    "amplitudes": "amplitudes=...", "statevector": "statevector=True",
+}  # fmt: skip
 T = TypeVar("T")
 
 
@@ -114,13 +119,14 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def stderr(self) -> float | list[float] | dict[str, float]:
-        """Standard errors: of each expectation value (0.0: exact), or of each probability.
+        """Standard errors: of each expectation value (0.0: exact, not sampled), or of each probability.
 
-        A binomial proportion has sqrt(p (1 - p) / shots), estimated with the measured p.
+        A binomial proportion has sqrt(p (1 - p) / shots), estimated with the measured p; where all shots
+        agree, with p = (shots + 1) / (shots + 2): see `engines/standard_error`.
         """
         if self._answer.counts is not None:
             shots = sum(self.counts.values())
-            return {bits: math.sqrt(p * (1 - p) / shots) for bits, p in self.probabilities.items()}
+            return {bits: proportion_error(count, shots) for bits, count in self.counts.items()}
         errors = [estimate.stderr for estimate in self._only("expectations", self._answer.estimates)]
         return errors[0] if self.scalar else errors
 
@@ -222,6 +228,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
         return printable(render(self.to_dict()))
 
+    def __repr__(self) -> str:
+        ran = f"{self.engine}/{self.method}, " if isinstance(self.outcome, Done) else ""
+        shots = "" if self.shots is None else f"{self.shots} shots, "
+        return f"<Result {self.job}: run {self.index}, {ran}{shots}{self.status}>"
+
     # inside
 
     @property
@@ -237,7 +248,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def _only(self, asked: str, value: T | None) -> T:
         if value is None:
-            raise UsageError(f"this run holds {self.wanted}, not {asked}: ask for {asked} in run(...)", where=asked)
+            raise UsageError(f"this run holds {self.wanted}, not {asked}: pass {ASKED[asked]} to run(...)", where=asked)
         return value
 
 
@@ -314,8 +325,10 @@ class Results(Sequence[Result]):
         return self._grid(lambda run: run.expectation)
 
     @property
-    def stderr(self) -> NDArray[np.float64]:
-        """Standard errors of `expectation`, same shape."""
+    def stderr(self) -> Any:
+        """Standard errors: of `expectation` as float64 of the same shape; of counts a list, a dict a run."""
+        if self._runs and all(run.wanted == "counts" for run in self._runs):
+            return [run.stderr for run in self._runs]
         return self._grid(lambda run: run.stderr)
 
     def _grid(self, value: Callable[[Result], Any]) -> NDArray[np.float64]:

@@ -20,11 +20,17 @@ Physics = Literal["emulated", "hardware", "none"]
 
 
 class Expectation(msgspec.Struct, frozen=True):
-    """<observable> = value +- stderr (one standard error; 0: exact)."""
+    """<observable> = value +- stderr.
+
+    exact: the value was computed, not sampled; stderr is then 0.
+    stderr: one standard error, from the spread of the shots. Where all n shots agreed on a term, that
+        term adds 2 |coefficient| sqrt(p (1 - p) / n) with p = (n + 1) / (n + 2) instead of 0.
+    """
 
     observable: str
     value: float
     stderr: float
+    exact: bool
 
 
 class PredictedCost(msgspec.Struct, frozen=True):
@@ -113,7 +119,7 @@ def run_object(result: Result) -> AnyRun:
     expectations = amplitudes = None
     if answer.estimates is not None:
         rows = zip(result.observables, answer.estimates, strict=True)
-        expectations = tuple(Expectation(text, estimate.value, estimate.stderr) for text, estimate in rows)
+        expectations = tuple(Expectation(text, e.value, e.stderr, e.shots is None) for text, e in rows)
     if answer.amplitudes is not None:
         amplitudes = {bits: (value.real, value.imag) for bits, value in result.amplitudes.items()}
     return RunObject(

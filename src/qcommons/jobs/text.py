@@ -15,6 +15,7 @@ from typing import Any
 
 from qcommons.base.clock import seconds_text
 from qcommons.base.units import bytes_text
+from qcommons.engines.standard_error import proportion_error
 
 __all__ = ["histogram", "printable", "render", "rows", "shortened", "value_text"]
 
@@ -25,6 +26,7 @@ ROWS_MAX = 20  # outcomes or amplitudes shown; the rest is counted
 RUNS_MAX = 1000  # runs of a batch shown
 BAR_WIDTH = 40
 SHORT_MAX = 4  # outcomes or amplitudes on the line of one run
+ZERO = 1e-12  # an exact value below is rounding
 NAME_WIDTH = 72  # longer bitstrings are shortened in the middle
 
 
@@ -62,7 +64,7 @@ def _answer(run: Mapping[str, Any]) -> Iterator[str]:
 def histogram(counts: Mapping[str, int]) -> Iterator[str]:
     """One line an outcome, most frequent first: bits, bar, shots, probability and its standard error.
 
-    The standard error is that of a binomial proportion, sqrt(p (1 - p) / shots).
+    The standard error is that of a binomial proportion (`engines/standard_error`).
     """
     shots = sum(counts.values())
     ranked = _ranked(counts)
@@ -71,13 +73,15 @@ def histogram(counts: Mapping[str, int]) -> Iterator[str]:
     width, top = max(map(len, names), default=0), shown[0][1] if shown else 1
     digits = len(str(top))
     for name, (_, count) in zip(names, shown, strict=True):
-        p = count / shots
-        stderr = math.sqrt(p * (1 - p) / shots)
         bar = BAR * max(1, round(BAR_WIDTH * count / top))
-        yield f"{name:>{width}}  {bar:<{BAR_WIDTH}}  {count:>{digits}}  {p:.4f} {PLUS_MINUS} {stderr:.4f}"
+        yield f"{name:>{width}}  {bar:<{BAR_WIDTH}}  {count:>{digits}}  {_share(count, shots)}"
     rest = ranked[ROWS_MAX:]
     if rest:
         yield f"... and {len(rest)} more outcomes with {sum(count for _, count in rest)} shots"
+
+
+def _share(count: int, shots: int) -> str:
+    return f"{count / shots:.4f} {PLUS_MINUS} {proportion_error(count, shots):.4f}"
 
 
 def _ranked(counts: Mapping[str, int]) -> list[tuple[str, int]]:
@@ -99,8 +103,8 @@ def _values(run: Mapping[str, Any]) -> Iterator[str]:
 
 def value_text(value: float, stderr: float) -> str:
     """ "0.707107 (exact)" or "0.7031 \u00b1 0.0071": digits follow the standard error."""
-    if not stderr:
-        return f"{value + 0.0:.9g} (exact)"
+    if not stderr:  # of exact values only
+        return f"{value if abs(value) >= ZERO else 0.0:.9g} (exact)"
     digits = min(max(1 - math.floor(math.log10(stderr)), 1), 12)
     return f"{value:.{digits}f} {PLUS_MINUS} {stderr:.{digits}f}"
 
@@ -125,7 +129,7 @@ def _choice(run: Mapping[str, Any]) -> Iterator[str]:
     cost = run["predicted_cost"]
     sure = "" if cost["certain"] else ", uncertain: it depends on the state"
     yield f"predicted  {seconds_text(cost['seconds'])}, {bytes_text(cost['memory_bytes'])}{sure}"
-    yield f"actual     {seconds_text(run['seconds'])}"
+    yield f"actual     {seconds_text(run['seconds'])}, planning and loading the engine included"
     if run.get("error_bound"):
         yield f"own error  {run['error_bound']:.2g} (bound or estimate of the method's own error)"
 
@@ -145,8 +149,11 @@ def _end(body: Mapping[str, Any]) -> Iterator[str]:
 def _batch(body: Mapping[str, Any]) -> Iterator[str]:
     """A line a run, then the story of the last one that was answered and the seed of all."""
     runs = body["results"]
-    for index, label, answer in rows(runs[:RUNS_MAX]):
-        yield "  ".join(part for part in (f"{index:>{len(str(len(runs) - 1))}}", label, answer) if part)
+    shown = list(rows(runs[:RUNS_MAX]))
+    width = max((len(label) for _, label, _ in shown), default=0)
+    for index, label, answer in shown:
+        parts = (f"{index:>{len(str(len(runs) - 1))}}", f"{label:<{width}}", answer)
+        yield "  ".join(part for part in parts if part)
     if len(runs) > RUNS_MAX:
         yield f"... and {len(runs) - RUNS_MAX} more runs"
     done = [run for run in runs if run["status"] == "done"]
@@ -161,21 +168,25 @@ def _batch(body: Mapping[str, Any]) -> Iterator[str]:
 def rows(runs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, str, str]]:
     """(index, program and bound inputs, answer or error) of each run; a name that all share is left out."""
     several = len({run.get("program") for run in runs}) > 1
+    digits = max((len(str(count)) for run in runs for count in run.get("counts", {}).values()), default=1)
     for index, run in enumerate(runs):
         label = [f"{name}={value:.6g}" for name, value in run.get("values", {}).items()]
         if several and run.get("program"):
             label.insert(0, run["program"])
-        yield index, " ".join(label), _short(run)
+        yield index, " ".join(label), _short(run, digits)
 
 
-def _short(run: Mapping[str, Any]) -> str:
+def _short(run: Mapping[str, Any], digits: int = 1) -> str:
+    """The answer in one line; counts, `digits` wide, by bits, so that the runs of a sweep stand in columns."""
     if run["status"] != "done":
         error = run["error"]
         return ": ".join(part for part in (run["status"], error["where"], error["what"]) if part)
     if "expectations" in run:
         return "  ".join(_values(run))
     if "counts" in run:
-        parts = [f"{shortened(bits)}: {count}" for bits, count in _ranked(run["counts"])]
-    else:
-        parts = [f"{shortened(bits)}: {re:+.6f} {im:+.6f}i" for bits, (re, im) in run["amplitudes"].items()]
+        shots = sum(run["counts"].values())
+        shown = sorted(_ranked(run["counts"])[:SHORT_MAX])
+        parts = [f"{shortened(bits)} {count:>{digits}} {_share(count, shots)}" for bits, count in shown]
+        return "  ".join(parts) + ("  ..." if len(run["counts"]) > SHORT_MAX else "")
+    parts = [f"{shortened(bits)}: {re:+.6f} {im:+.6f}i" for bits, (re, im) in run["amplitudes"].items()]
     return "  ".join(parts[:SHORT_MAX]) + ("  ..." if len(parts) > SHORT_MAX else "")

@@ -93,5 +93,7 @@ def _extra(module: str, extra: str, used_for: str) -> Any:
     except ImportError as error:
         package = module.partition(".")[0]
         raise Unavailable(
-            f"{used_for} needs {package}, which is not installed: pip install 'qcommons[{extra}]'", where=used_for
+            f"{used_for} needs {package}, which is not installed: pip install 'qcommons[{extra}]', "
+            f"or in a checkout .venv/bin/pip install -e '.[{extra}]'",
+            where=used_for,
         ) from error

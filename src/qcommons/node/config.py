@@ -56,7 +56,7 @@ Settings = Mapping[str, Value]  # key of a row -> its value
 
 
 def _memory_default_bytes() -> int:
-    return default_limit_bytes(default_size())
+    return default_limit_bytes(1)
 
 
 def _count(text: str, where: str) -> int:
@@ -71,7 +71,7 @@ def _count(text: str, where: str) -> int:
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("limits.memory", "QCOMMONS_MEMORY", "bytes", _memory_default_bytes, memory_bytes, bytes_text,
-            "memory one run may use; default a worker's share of 80 % of what is free"),
+            "memory one run may use; default 80 % of what is free, divided where several run at once"),
     Setting("limits.seconds", "QCOMMONS_SECONDS", "s", lambda: DEADLINE_S, seconds, seconds_text,
             "deadline of a job from its submission"),
     Setting("limits.operations", "QCOMMONS_OPERATIONS", "operations", lambda: DEFAULT_CAPS.operations_max, _count, str,

@@ -6,8 +6,9 @@ Nothing is parsed here: text goes to a worker. All messages name the argument of
 
 from __future__ import annotations
 
+import numbers
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from qcommons.engines.records import Amplitudes, Counts, Expectations, Statevect
 from qcommons.jobs.records import Card
 from qcommons.node.frames import Source
 
-__all__ = ["Asked", "Circuit", "asked", "circuits", "noise_of", "points", "values_for", "want_for"]
+__all__ = ["Asked", "Circuit", "asked", "circuits", "is_whole", "noise_of", "points", "values_for", "want_for"]
 
 Circuit = Program | Source | Card
 SHOTS_DEFAULT = 1024
@@ -48,6 +49,8 @@ def _circuit(one: Any, where: str) -> Circuit:
     match one:
         case Program() | Source() | Card():
             return one
+        case str() | bytes() if not one.strip():
+            raise UsageError("an empty text is no program: give a path, OpenQASM text or a Program", where=where)
         case bytes():
             return Source(_capped(one, "<text>"), "<text>")
         case str() if TEXT_MARKS.search(one) or one.lstrip().startswith("OPENQASM"):
@@ -144,14 +147,23 @@ def values_for(card: Card, values: Mapping[str, float], *, batch: bool) -> dict[
     unknown = [] if batch else sorted(set(values) - set(card.inputs))
     missing = [name for name in card.inputs if name not in values]
     if missing or unknown:
-        known = ", ".join(card.inputs) or "none"
-        said = f"missing {_few(missing)}, unknown {_few(unknown)}"
-        raise UsageError(f"cannot bind: {said}; this program's inputs are: {known[:200]}", where="bind")
+        raise UsageError("; ".join(_unbound(card, missing, unknown)), where="bind")
     return {name: values[name] for name in card.inputs}
 
 
+def _unbound(card: Card, missing: list[str], unknown: list[str]) -> Iterator[str]:
+    """What is wrong with a binding, and how to say it on the command line, in a sweep and in Python."""
+    if missing:
+        name = missing[0]
+        way = f"--bind {name}=0.3, a column {name} of the sweep, or bind={{{name!r}: 0.3}} in Python"
+        yield f"no value for {_few(missing)}: give one, as in {way}"
+    if unknown:
+        inputs = f"its inputs are: {_few(list(card.inputs))}" if card.inputs else "it has none"
+        yield f"this program has no input {_few(unknown)}; {inputs}"
+
+
 def _few(names: list[str]) -> str:
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "") if names else "none"
+    return ", ".join(names[:10])[:200] + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 # wants
@@ -180,7 +192,7 @@ def asked(shots: Any, observable: Any, amplitudes: Any, statevector: bool) -> As
     ]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} exclude each other: run once for each", where=given[1])
-    if shots is not None and (isinstance(shots, bool) or int(shots) != shots or not 1 <= shots <= SHOTS_MAX):
+    if shots is not None and (not is_whole(shots) or not 1 <= shots <= SHOTS_MAX):
         raise UsageError(f"shots={shots!r}; allowed 1 to {SHOTS_MAX}", where="shots", limit=f"{SHOTS_MAX} shots")
     if shots is not None and given and given[0] != "observable":
         raise UsageError(f"{given[0]} are exact: leave shots out", where="shots")
@@ -192,6 +204,11 @@ def asked(shots: Any, observable: Any, amplitudes: Any, statevector: bool) -> As
     if observable is not None and not many:
         raise UsageError("an empty list of observables; give at least one", where="observable")
     return Asked(None if shots is None else int(shots), many, scalar, _bitstrings(amplitudes), bool(statevector))
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a number of any type (3, 3.0, numpy's) is an integer; text and truth values are not."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and bool(value % 1 == 0)
 
 
 def _bitstrings(amplitudes: Any) -> tuple[str, ...]:
@@ -212,8 +229,9 @@ def want_for(card: Card, request: Asked) -> Want:
     if request.bitstrings:
         for bits in request.bitstrings:
             if len(bits) != card.n_qubits:
-                what = f"{bits[:80]!r} has {len(bits)} bits; this program has {card.n_qubits} qubits"
-                raise UsageError(what, where="amplitudes", limit=f"{card.n_qubits} bits")
+                has, needs = _number_of(len(bits), "bit"), _number_of(card.n_qubits, "qubit")
+                what = f"{bits[:80]!r} has {has}; this program has {needs}"
+                raise UsageError(what, where="amplitudes", limit=_number_of(card.n_qubits, "bit"))
         return Amplitudes(request.bitstrings)
     if request.observables:
         return Expectations(tuple(_observable(one, card.n_qubits) for one in request.observables), request.shots)
@@ -227,9 +245,13 @@ def _observable(one: str | PauliSum, n_qubits: int) -> PauliSum:
         return parse_observable(one, n_qubits)
     highest = max((qubit for term in one.terms for qubit, _ in term.paulis), default=-1)
     if highest >= n_qubits:
-        what = f"{one.text[:80]!r} acts on qubit {highest}; this program has {n_qubits} qubits"
-        raise UsageError(what, where="observable", limit=f"{n_qubits} qubits")
+        what = f"{one.text[:80]!r} acts on qubit {highest}; this program has {_number_of(n_qubits, 'qubit')}"
+        raise UsageError(what, where="observable", limit=_number_of(n_qubits, "qubit"))
     return one
+
+
+def _number_of(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def noise_of(noise: Any) -> Noise | None:
@@ -261,3 +283,6 @@ def _profile(path: Path) -> Noise:
         return load_profile(text.decode("utf-8"), "toml")
     except UnicodeDecodeError as error:
         raise UsageError(f"not UTF-8 at byte {error.start}", where=str(path)) from error
+    except UsageError as error:
+        where = f"{path}: {error.where}" if error.where else str(path)
+        raise UsageError(error.what, where=where, limit=error.limit) from error

@@ -16,7 +16,9 @@ from qcommons.jobs.outcomes import Misused, Outcome
 from qcommons.jobs.records import Card, Job, Point
 from qcommons.node import edge
 
-__all__ = ["positive", "submission"]
+__all__ = ["SEED_MAX", "positive", "submission"]
+
+SEED_MAX = (1 << 63) - 1
 
 NO_CARD = Card(b"", "", 0, (), (), 0)  # of a program that did not parse
 
@@ -80,7 +82,7 @@ def _bound(card: Card, values: dict[str, float], batch: bool) -> tuple[dict[str,
 def _seed(seed: int | None) -> int:
     if seed is None:
         return secrets.randbits(63)
-    if isinstance(seed, bool) or int(seed) != seed or not 0 <= seed < 1 << 63:
+    if not edge.is_whole(seed) or not 0 <= seed <= SEED_MAX:
         raise UsageError(f"seed={seed!r}; allowed 0 to 2^63-1", where="seed", limit="2^63-1")
     return int(seed)
 

@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.linalg
 
 from qcommons.base.errors import UsageError
 from qcommons.circuits.gates import embed, unitary
@@ -273,3 +274,23 @@ def test_a_new_definition_takes_over_from_there_on() -> None:
     """The text of the second call is remembered from the first; its meaning must not be."""
     program = parse('OPENQASM 2.0; include "qelib1.inc"; qreg q[1]; h q[0]; gate h a {x a;} h q[0];').program
     assert program.ops == (Op("h", (0,)), Op("x", (0,)))
+
+
+def test_a_definition_that_agrees_at_some_angles_alone_is_not_taken_for_the_row() -> None:
+    body = "gate p(a) x { u1(a + (a - 0.37) * (a + 1.13)) x; }\nqubit q;\np(1) q;"
+    found = matrix(parse("OPENQASM 3.0;\n" + 'include "stdgates.inc";\n' + body).program)
+    angle = 1 + (1 - 0.37) * (1 + 1.13)
+    assert found[1, 1] / found[0, 0] == pytest.approx(cmath.exp(1j * angle), abs=1e-12)
+
+
+@pytest.mark.parametrize("theta", [0.0, 1e-16, 6.684400013627085e-13, 1e-9, 1e-5, 0.1])
+@pytest.mark.parametrize("power", [0.5, 1 / 3, 2.5, -0.25])
+def test_a_power_is_exact_where_eigenvalues_nearly_agree(theta: float, power: float) -> None:
+    """Held against scipy's Schur form, whose vectors are unitary; u3(t, p, -p) is close to the identity."""
+    phi = 1.685261327460136
+    own = u3(theta, phi, -phi)
+    values, vectors = scipy.linalg.schur(own, output="complex")
+    wanted = vectors @ np.diag(np.exp(1j * power * np.angle(np.diag(values)))) @ vectors.conj().T
+    text = f"qubit q;\npow({power!r}) @ u3({theta!r}, {phi!r}, {-phi!r}) q;"
+    found = matrix(parse("OPENQASM 3.0;\n" + 'include "stdgates.inc";\n' + text).program)
+    np.testing.assert_allclose(found, wanted, atol=1e-12)

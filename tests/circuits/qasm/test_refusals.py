@@ -84,6 +84,10 @@ ROWS: list[tuple[str, str, str, str]] = [
     ("open comment", H2 + "/* never ends", "never closed", "5:1"),
     ("open string", 'OPENQASM 2.0;\ninclude "qelib1.inc\n;', "not closed", "2:9"),
     ("odd character", H2 + "x q[0]; €", "no meaning", "5:9"),
+    ("gate that is nearly one", H3 + "hh q[0];", "did you mean h?", "5:1"),
+    ("gate near one of the file", H3 + "gate entangle a, b { cx a, b; }\nentagle q[0], q[1];", "mean entangle?", "6:1"),
+    ("gate like no other", H3 + "wobble q[0];", "docs/gates.md lists those); define it first", "5:1"),
+    ("no OpenQASM at all", "hello world", "It begins with: OPENQASM 3.0;", "1:12"),
     ("end of file in a gate", H2 + "gate g a { x a;", "end of file", "5:16"),
     ("missing semicolon", H2 + "x q[0]", "end of file", "5:7"),
     ("version 4", "OPENQASM 4.0;", "2.x and 3.x", "1:10"),
@@ -135,6 +139,16 @@ def test_bad_input_names_its_place_quickly(text: str, holds: str, place: str) ->
     assert holds in str(caught.value), str(caught.value)
     assert (caught.value.where or "").startswith(f"bad.qasm:{place}"), str(caught.value)
     assert len(str(caught.value)) < 600
+
+
+def test_an_unknown_gate_beside_thousands_of_long_ones_is_told_quickly() -> None:
+    """What is compared is bounded: else 20000 names of 900 letters would take minutes."""
+    names = [f"{'ab' * 450}{i}" for i in range(20_000)]
+    text = H3 + "".join(f"gate {name} a {{}}\n" for name in names) + "ba" * 450 + " q[0];"
+    start = time.process_time()
+    with pytest.raises(UsageError, match="not defined before"):
+        parse(text)
+    assert time.process_time() - start < 10.0
 
 
 def test_invalid_utf8_names_offset_line_and_column() -> None:

@@ -8,6 +8,8 @@ row; OpenQASM 2 has no controlled modifiers, so there a global phase does not ma
 
 from __future__ import annotations
 
+import difflib
+import itertools
 import math
 import re
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from collections.abc import Callable
 import numpy as np
 
 from qcommons.base.errors import UsageError
+from qcommons.base.seeds import derive
 from qcommons.circuits import gates
 from qcommons.circuits.program import Param
 from qcommons.circuits.qasm.modifiers import modified, modified_count
@@ -31,6 +34,7 @@ DEPTH_MAX = 60  # definitions within definitions; four Python frames each
 MEMO_STEPS = 100_000  # steps kept in expanded definitions, about 20 MB
 RECOGNISED_STEPS = 2000  # longer bodies are not compared with a row
 DEFINITIONS_MAX = 50_000  # gates of one file, about 100 MB
+SIMILAR_OWN, SIMILAR_CHARACTERS = 200, 40  # definitions of the file that an unknown name is compared with
 FLAT_STATEMENTS = 200_000  # statements of one body after its loops are unrolled
 # Rows of stdgates.inc (OpenQASM 3.0); others need a definition there.
 STDGATES = frozenset(
@@ -145,6 +149,7 @@ class GateBook:
         self.gates: dict[str, Gate] = {}
         self.defined: set[str] = set()
         self.memo_steps = 0
+        self.points: tuple[float, ...] = ()
 
     def find(self, name: str, at: int) -> Gate:
         """Raises UsageError at `at` for a name that is no gate."""
@@ -153,12 +158,19 @@ class GateBook:
             gate = self._built_in(name)
             if gate is None:
                 raise self.source.error(
-                    f"gate {shown(name)} is not defined before this place (recursion is not allowed); define it first",
+                    f"gate {shown(name)} is not defined before this place, nor built in (docs/gates.md lists those)"
+                    f"{self._similar(name)}",
                     at,
                 )
             self._note_origin(name)
             self.gates[name] = gate
         return gate
+
+    def _similar(self, name: str) -> str:
+        """What may have been meant. Few and short names are compared: a file chooses their number and length."""
+        own = itertools.islice((known for known in self.gates if len(known) <= SIMILAR_CHARACTERS), SIMILAR_OWN)
+        near = difflib.get_close_matches(name[:SIMILAR_CHARACTERS], [*gates.GATES, *gates.ALIASES, *own], n=1)
+        return f"; did you mean {near[0]}?" if near else "; define it first"
 
     def _built_in(self, name: str) -> Gate | None:
         if self.version == "3" and name in _PHASES_3:
@@ -221,6 +233,12 @@ class GateBook:
         body = _Body(self, node, scope)
         return Gate(node.name, n_params, n_qubits, count=body.count, depth=body.depth, expand=body.steps)
 
+    def _points(self) -> tuple[float, ...]:
+        """Two angles in (-3, 3) that nobody writes a definition around: drawn from the text itself."""
+        if not self.points:
+            self.points = tuple(derive(which, "points", self.source.text) / 2**63 * 6 - 3 for which in range(2))
+        return self.points
+
     def _recognised(self, gate: Gate) -> Gate | None:
         """The row of that name if the definition's unitary is the row's."""
         row = gates.GATES.get(gates.ALIASES.get(gate.name, gate.name))
@@ -229,7 +247,7 @@ class GateBook:
         if gate.count > RECOGNISED_STEPS:
             return None
         shift = 0.0
-        for point in (0.37, -1.13) if row.n_params else (0.0,):
+        for point in self._points() if row.n_params else (0.0,):
             params = tuple(point + 0.71 * i for i in range(row.n_params))
             try:
                 found = matrix_of(gate.steps(params), row.n_qubits)

@@ -106,4 +106,6 @@ class Lexer:
 
     def unexpected(self, wanted: str) -> Exception:
         found = "end of file" if self.kind == "end" else shown(self.value)
-        return self.source.error(f"found {found}; expected {wanted}", self.at)
+        _, unversioned = self.source.version()
+        hint = "; is this OpenQASM? It begins with: OPENQASM 3.0;" if unversioned else ""
+        return self.source.error(f"found {found}; expected {wanted}{hint}", self.at)

@@ -246,13 +246,13 @@ def matrix_of(steps: Iterable[Step], n_qubits: int) -> Matrix:
 
 def _principal(matrix: Matrix, power: float) -> Matrix:
     """exp(power Log matrix) of a 2x2 unitary, eigenphases in (-pi, pi]."""
-    if abs(matrix[0, 1]) + abs(matrix[1, 0]) < 1e-14:
-        values, vectors = np.diag(matrix), np.eye(2, dtype=np.complex128)
-    else:
-        values, vectors = np.linalg.eig(matrix)
-    angles = np.angle(values)
+    # Times a phase it is cos(w) - i sin(w) K, and the eigenvectors of the Hermitian K are orthogonal to all
+    # digits; those of the matrix itself are not where its eigenvalues nearly agree.
+    special = matrix * cmath.exp(-0.5j * cmath.phase(matrix[0, 0] * matrix[1, 1] - matrix[0, 1] * matrix[1, 0]))
+    _, vectors = np.linalg.eigh(0.5j * (special - special.conj().T))
+    angles = np.angle(np.diag(vectors.conj().T @ matrix @ vectors))
     angles = np.where(angles < -math.pi + 1e-12, math.pi, angles)
-    powered: Matrix = vectors @ np.diag(np.exp(1j * power * angles)) @ np.linalg.inv(vectors)
+    powered: Matrix = vectors @ np.diag(np.exp(1j * power * angles)) @ vectors.conj().T
     return powered
 
 
@@ -268,5 +268,8 @@ def one_qubit_steps(matrix: Matrix) -> tuple[Step, ...]:
     else:
         theta = 2 * math.atan2(abs(c), abs(a))
         gamma = cmath.phase(a) if abs(a) > 1e-14 else cmath.phase(c)
-        own = ("u", (theta, cmath.phase(c) - gamma, cmath.phase(-b) - gamma), (0,), 0)
+        phi = cmath.phase(c) - gamma
+        # the smaller entries' phases are the less certain ones; phi + lambda is the phase of d / a
+        lam = cmath.phase(d / a) - phi if abs(a) > abs(c) else cmath.phase(-b) - gamma
+        own = ("u", (theta, phi, lam), (0,), 0)
     return (("gphase", (gamma,), (), 0), own) if abs(gamma) > 1e-15 else (own,)

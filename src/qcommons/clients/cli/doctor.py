@@ -93,7 +93,7 @@ def _memory() -> Finding:
 
     free = free_bytes()
     limit = int(config.load()["limits.memory"].value)
-    value = f"{bytes_text(free)} free, a job may use {bytes_text(limit)}"
+    value = f"{bytes_text(free)} free, a single run may use {bytes_text(limit)}"
     if limit < MEMORY_MIN_BYTES:
         cause = f"below {bytes_text(MEMORY_MIN_BYTES)} even small programs are refused"
         return Finding("memory", "yellow", value, cause, "raise limits.memory (qcommons config show --origin)")

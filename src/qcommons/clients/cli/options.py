@@ -6,12 +6,12 @@ Flow: a command's `OPTIONS` -> *parser* -> namespace -> the command.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from qcommons.base.errors import UsageError
 
-__all__ = ["JSON", "Option", "build_parser", "non_negative_int", "positive_int"]
+__all__ = ["JSON", "Option", "build_parser", "whole"]
 
 
 class Option(NamedTuple):
@@ -19,7 +19,7 @@ class Option(NamedTuple):
 
     flag: "--shots", or a bare word for an argument. metavar: how its value is called; None for a
     switch. help: one line. repeat: may be given several times. kind: text -> value, raising
-    ValueError. optional: an argument that may be left out. choices: allowed words.
+    ArgumentTypeError. optional: an argument that may be left out. choices: allowed words.
     """
 
     flag: str
@@ -34,20 +34,19 @@ class Option(NamedTuple):
 JSON = Option("--json", None, "Print one JSON object on standard output.")
 
 
-def positive_int(text: str) -> int:
-    """An integer of at least 1, for shots."""
-    value = int(text)
-    if value < 1:
-        raise ValueError(f"{value} is below 1")
-    return value
+def whole(low: int, high: int, shown: str = "") -> Callable[[str], int]:
+    """The kind of an option that takes an integer from low to high; `shown`: high as people read it."""
 
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:  # no integer, or thousands of digits
+            value = low - 1
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text[:40]!r}; allowed are integers from {low} to {shown or high}")
+        return value
 
-def non_negative_int(text: str) -> int:
-    """An integer of at least 0, for seeds."""
-    value = int(text)
-    if value < 0:
-        raise ValueError(f"{value} is below 0")
-    return value
+    return read
 
 
 class Parser(argparse.ArgumentParser):

@@ -28,7 +28,7 @@ Output has no colour, so `NO_COLOR` is always honoured; it reaches the progress 
 | 0 | done |
 | 2 | bad input: change it and try again |
 | 3 | refused, with the numbers that refuse it |
-| 4 | unavailable: something needed is not there |
+| 4 | unavailable: something needed is not there, such as an engine's library; or `doctor` has a red finding |
 | 5 | failed |
 | 6 | cancelled |
 """

@@ -15,18 +15,21 @@ from qcommons.base.errors import UsageError
 from qcommons.base.quantities import memory_bytes, seconds
 from qcommons.clients.cli.inputs import bindings, observable, read_source, read_sweep
 from qcommons.clients.cli.main import exit_code
-from qcommons.clients.cli.options import JSON, Option, non_negative_int, positive_int
+from qcommons.clients.cli.options import JSON, Option, whole
 from qcommons.clients.cli.progress import Progress
 from qcommons.jobs.results import Result
 from qcommons.jobs.text import printable, render
 from qcommons.node.config import load
 from qcommons.node.default import open_node
+from qcommons.node.edge import SHOTS_MAX
+from qcommons.node.submission import SEED_MAX
 
 __all__ = ["OPTIONS", "command"]
 
 OPTIONS = (
     Option("file", "FILE", "OpenQASM 2 or 3; `-` reads standard input."),
-    Option("--shots", "N", "Sample N times (1024 where nothing else is asked for).", kind=positive_int),
+    Option("--shots", "N", "Sample N times (1024 where nothing else is asked for).", 
+           kind=whole(1, SHOTS_MAX)),
     Option("--observable", "SUM", 'Expectation value of a Pauli sum, as in "ZZI + 0.5 XXI" or "Z0 Z3"; @FILE reads '
            "one. Exact without --shots. Repeatable.", repeat=True),
     Option("--amplitudes", "BITS", "Amplitudes of these bitstrings, as in 0101,1111; the rightmost is qubit 0."),
@@ -35,11 +38,12 @@ OPTIONS = (
            repeat=True),
     Option("--sweep", "FILE", "Run once for each point of a JSON or CSV file of input values."),
     Option("--noise", "SPEC", "Noise, as in depolarizing:0.01+readout:0.02, or a device profile FILE.toml."),
-    Option("--seed", "N", "Seed of all randomness; drawn and printed where not given.", kind=non_negative_int),
+    Option("--seed", "N", "Seed of all randomness; drawn and printed where not given.", 
+           kind=whole(0, SEED_MAX, "2^63-1")),
     Option("--engine", "NAME", "Use this engine; `qcommons engines` lists them."),
     Option("--method", "NAME", "Use this method of the engine."),
     Option("--deadline", "TIME", "End the job after this time, as in 60s or 5m."),
-    Option("--memory", "SIZE", "Memory the job may use, as in 4GiB."),
+    Option("--memory", "SIZE", "Memory one run may use, as in 4GiB."),
     Option("--out", "FILE", "Also write the JSON object to this file."),
     JSON,
 )  # fmt: skip
@@ -49,14 +53,19 @@ def command(args: argparse.Namespace) -> int:
     """Run the circuit and print its answer; returns the exit code of the first run that is not done."""
     settings = load(
         {
-            "limits.memory": memory_bytes(args.memory, "--memory") if args.memory else None,
-            "limits.seconds": seconds(args.deadline, "--deadline") if args.deadline else None,
+            "limits.memory": memory_bytes(args.memory, "--memory") if args.memory is not None else None,
+            "limits.seconds": seconds(args.deadline, "--deadline") if args.deadline is not None else None,
         }
     )
     asked = _asked(args)
     source = read_source(args.file)
     with open_node(settings) as node, Progress() as progress:
-        answer = node.run(source, progress=progress, **asked)
+        try:
+            answer = node.run(source, progress=progress, **asked)
+        except UsageError as error:
+            if args.sweep and error.where == "bind":  # the file is at fault, and its name is known here only
+                raise UsageError(error.what, where=args.sweep, limit=error.limit) from None
+            raise
     body = answer.to_dict()
     if args.out:
         _write(args.out, body)
