@@ -118,3 +118,40 @@ def test_a_closed_pipe_is_no_error() -> None:
         ["bash", "-c", f"{SCRIPT} --help | true; echo ${{PIPESTATUS[0]}}"], capture_output=True, text=True, check=True
     )
     assert done.stdout == "0\n" and done.stderr == ""
+
+
+BELL = str(Path(__file__).parents[2] / "examples" / "bell.qasm")
+
+
+@pytest.mark.parametrize("words", [("--json",), ()])
+def test_an_answer_that_cannot_be_written_is_told_in_one_line(words: tuple[str, ...], tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [SCRIPT, "run", BELL, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+            env={"QCOMMONS_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        )  # fmt: skip
+    assert done.returncode == 4
+    assert done.stderr == "qcommons: cannot write the answer: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("{script} run - <&-", "standard input: it is closed"),
+        ("{script} run {bell} --observable=--", "a Pauli sum is needed"),
+        ("QCOMMONS_HOME=~no-such-user {script} run {bell}", "no such home"),
+        ("QCOMMONS_WORKERS=\u0663 {script} run {bell}", "write an integer from 1"),
+        ("mkfifo config.toml; QCOMMONS_HOME=. timeout 20 {script} run {bell}", "no regular file"),
+        ("echo 'a='$(printf '[%.0s' $(seq 20000)) > config.toml; QCOMMONS_HOME=. {script} run {bell}", "not TOML"),
+        ('echo \'[{{"a":1}},{{"b":2}}]\' > s.json; {script} run {bell} --sweep s.json', "point 1 has ['b']"),
+        ("printf 'a,a\\n1,2\\n' > s.csv; {script} run {bell} --sweep s.csv", "named twice"),
+    ],
+)
+def test_odd_surroundings_end_with_2_and_a_cause(command: str, says: str, tmp_path: Path) -> None:
+    line = command.format(script=SCRIPT, bell=BELL)
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert says in done.stderr
+    assert "fault of qcommons" not in done.stderr

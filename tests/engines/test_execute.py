@@ -15,10 +15,11 @@ import pytest
 from tests.circuits.making import random_program
 
 from qcommons.base.errors import Unavailable, UsageError
+from qcommons.circuits.cone import strip_terminal
 from qcommons.circuits.features import features
 from qcommons.circuits.noise import Channel, Noise, Rule
 from qcommons.circuits.observables import parse_observable
-from qcommons.circuits.program import Branch, Condition, Op, Program
+from qcommons.circuits.program import Branch, Condition, Op, Program, flat_ops
 from qcommons.engines.climb import Climber
 from qcommons.engines.execute import Request, execute
 from qcommons.engines.join import joined_counts
@@ -75,6 +76,27 @@ def test_expectations_match_the_density_matrix(seed: int, shots: int | None) -> 
         error = abs(estimate.value - reference.expectation(bare, one))
         assert error <= (1e-9 if shots is None else 5.5 * estimate.stderr + 1e-9)
         assert (estimate.stderr == 0) or shots is not None
+
+
+@pytest.mark.parametrize("block", range(25))
+def test_expectations_of_dynamic_programs_match_the_density_matrix(block: int) -> None:
+    """20 programs a block: measurements that reductions leave last still dephase what is observed."""
+    for seed in range(20 * block, 20 * block + 20):
+        program = random_program(np.random.default_rng(10_000 + seed), dynamic=True, n_ops=2 + seed % 12)
+        bare, _ = strip_terminal(program)
+        sums = tuple(parse_observable(t, program.n_qubits) for t in ("X0", "0.5 X0 Y1 - 1.5 Z0 Z1 + 0.25", "Y1 + Z0"))
+        got = answer(program, Expectations(sums))
+        for one, estimate in zip(sums, got.answer.estimates, strict=True):
+            assert estimate.value == pytest.approx(reference.expectation(bare, one), abs=1e-9), seed
+
+
+@pytest.mark.parametrize("block", range(25))
+def test_counts_of_dynamic_programs_follow_the_density_matrix(block: int) -> None:
+    """20 programs of 3 to 20 operations a block, 2,000 shots; below 1e-5 a program, as above."""
+    for seed in range(20 * block, 20 * block + 20):
+        program = random_program(np.random.default_rng(20_000 + seed), dynamic=True, n_ops=3 + seed % 18)
+        if any(op.gate == "measure" for op in flat_ops(program.ops)):
+            assert far(answer(program, Counts(2000)).answer.counts, reference.distribution(program)) < 8, seed
 
 
 TURNED = tuple(parse_observable(text, 2) for text in ("IZ", "ZI - IZ"))

@@ -9,7 +9,7 @@ instruction after the operation, as Aer itself does with errors inside circuits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,6 +79,7 @@ def new_config(n_qubits: int, n_clbits: int, method: str, seed: int, shots: int,
     config.shots = shots
     config.max_parallel_threads = 1
     config.max_memory_mb = max(1, memory_bytes >> 20)
+    config.enable_truncation = False  # in Aer 0.18 it loses bits and jump marks; unused qubits are gone already
     return config
 
 
@@ -110,19 +111,21 @@ class Writer:
         self._labels: dict[tuple[Channel, int], str] = {}
         self._branches = 0
 
-    def operations(self, ops: Iterable[Operation]) -> None:
-        for op in ops:
+    def operations(self, ops: Sequence[Operation], written_later: Iterable[int] = ()) -> None:
+        """written_later: bits that are written after `ops` and read by nobody before."""
+        unread = _unread(ops, written_later) if self.noise is not None else frozenset()
+        for place, op in enumerate(ops):
             if isinstance(op, Branch):
                 self._branch(op)
             else:
-                self.operation(op)
+                self.operation(op, recorded=place not in unread)
 
-    def operation(self, op: Op) -> None:
+    def operation(self, op: Op, recorded: bool = True) -> None:
         match op.gate:
             case "barrier":
                 return
             case "measure":
-                self.measure(op)
+                self.measure(op, recorded)
             case "reset":
                 self.circuit.reset(list(op.qubits), -1)
             case _:
@@ -144,10 +147,14 @@ class Writer:
             for inner in lower_op(op, self.native | {"gphase"}, self.circuit.num_qubits):
                 self._gate(inner)
 
-    def measure(self, op: Op) -> None:
-        """A measurement with its readout error, without the channels that may follow it."""
+    def measure(self, op: Op, recorded: bool = True) -> None:
+        """A measurement with its readout error, without the channels that may follow it.
+
+        A record that is overwritten unread gets none: where Aer samples all measurements from the final
+        state, the errors of a bit's earlier records would fall on its last one.
+        """
         self.circuit.measure(list(op.qubits), list(op.clbits), [])
-        flips = readout_for(self.noise, op.qubits[0]) if self.noise is not None else None
+        flips = readout_for(self.noise, op.qubits[0]) if self.noise is not None and recorded else None
         if flips is not None:
             p1_given_0, p0_given_1 = flips
             self.circuit.roerror(list(op.clbits), [[1 - p1_given_0, p1_given_0], [p0_given_1, 1 - p0_given_1]])
@@ -196,6 +203,21 @@ class Writer:
         self.circuit.mark(every, [then])
         self.operations(branch.then)
         self.circuit.mark(every, [end])
+
+
+def _unread(ops: Sequence[Operation], written_later: Iterable[int]) -> frozenset[int]:
+    """Places of measurements whose record is overwritten before anything reads it."""
+    stale = set(written_later)
+    places = set()
+    for place in reversed(range(len(ops))):
+        op = ops[place]
+        if isinstance(op, Branch):
+            stale.difference_update(op.condition.clbits)
+        elif op.gate == "measure":
+            if op.clbits[0] in stale:
+                places.add(place)
+            stale.add(op.clbits[0])
+    return frozenset(places)
 
 
 def _fixed(op: Op) -> tuple[float, ...]:

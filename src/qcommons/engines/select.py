@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import msgspec
 
 from qcommons.base.clock import seconds_text
-from qcommons.base.errors import UsageError
+from qcommons.base.errors import Unavailable, UsageError
 from qcommons.circuits.features import Features
 from qcommons.engines.engine import Engine
 from qcommons.engines.records import (
@@ -110,11 +110,11 @@ def select(
 
 
 def check_named(engine: str | None, method: str | None, engines: Mapping[str, Engine]) -> None:
-    """Raises UsageError unless the engine and method that the user named exist and are installed."""
+    """Raises UsageError unless the named engine and method exist, Unavailable where its library is missing."""
     if engine is not None and engine not in engines:
         raise UsageError(f"engine {engine!r} is not known; known: {', '.join(sorted(engines))}", where="engine")
     if engine is not None and engines[engine].installed() is None:
-        raise UsageError(
+        raise Unavailable(
             f"engine {engine!r} is not installed; install it with: {engines[engine].install}", where="engine"
         )
     if method is not None:

@@ -181,16 +181,18 @@ def _error(outcome: Outcome) -> tuple[QCommonsError, int]:
             return Unavailable(_kill_text(outcome), where="worker"), 5
         case OutOfMemory(limit_bytes):
             text = f"{limit_bytes / 2**30:.3g} GiB"
-            what = f"the engine needed more memory than the limit of {text}; raise memory_bytes or shrink the program"
+            what = (
+                f"the engine needed more memory than the limit of {text}; raise the memory limit or shrink the program"
+            )
             return Unavailable(what, where="worker", limit=text), 5
         case CpuLimit(limit_s):
             what = f"stopped by the CPU limit of {limit_s:g} s; raise the deadline or shrink the program"
             return Unavailable(what, where="worker", limit=f"{limit_s:g} s CPU"), 5
         case PastDeadline(deadline_s):
-            what = f"not finished within the deadline of {deadline_s:g} s; raise deadline_s or shrink the program"
+            what = f"not finished within the deadline of {deadline_s:g} s; raise the deadline or shrink the program"
             return Unavailable(what, where="deadline", limit=f"{deadline_s:g} s"), 5
         case EngineFault(text):
-            return Corrupt(f"the engine failed: {text}; try another one with engine=...", where="engine"), 5
+            return Corrupt(f"the engine failed: {text}; try another engine", where="engine"), 5
         case Done():
             raise AssertionError("Done is no error")
 
@@ -200,13 +202,13 @@ def _crash_text(crash: Crashed) -> str:
     how = by_signal if crash.signal else f"exit code {crash.exit_code}"
     last = crash.stderr.strip().splitlines()[-1:]
     words = f"; its last words: {last[0][:200]}" if last else ""
-    return f"the worker process running this died of {how}{words}; try another engine=..."
+    return f"the worker process running this died of {how}{words}; try another engine"
 
 
 def _kill_text(killed: Killed) -> str:
     name = _signal_name(killed.signal)
     if killed.oom_kills:
-        return f"the worker was ended by {name}, probably the kernel's out-of-memory killer; lower memory_bytes"
+        return f"the worker was ended by {name}, probably the kernel's out-of-memory killer; lower the memory limit"
     return f"the worker was ended from outside by {name}, twice in a row; submit the job again"
 
 

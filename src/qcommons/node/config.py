@@ -25,6 +25,7 @@ from qcommons.node.workers import default_size
 __all__ = ["DEADLINE_S", "SETTINGS", "Setting", "Settings", "Value", "config_path", "load", "settings_help"]
 
 DEADLINE_S = 3600.0  # everything ends; a longer job says so
+COUNT_MAX = 10**9
 CONFIG_BYTES_MAX = 1 << 20  # a settings file is a page, not a database
 
 
@@ -60,12 +61,9 @@ def _memory_default_bytes() -> int:
 
 
 def _count(text: str, where: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise UsageError(f"cannot read {text!r}; write an integer of at least 1", where=where)
+    value = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(COUNT_MAX)) else 0
+    if not 1 <= value <= COUNT_MAX:
+        raise UsageError(f"cannot read {text[:40]!r}; write an integer from 1 to {COUNT_MAX}", where=where)
     return value
 
 
@@ -128,6 +126,8 @@ def _choose(
 def _read_file(path: Path) -> dict[str, str]:
     """Flat key -> text of the value, every key known."""
     try:
+        if path.exists() and not path.is_file():  # a FIFO would never answer
+            raise UsageError("the config file is no regular file", where=str(path))
         with path.open("rb") as file:
             raw = file.read(CONFIG_BYTES_MAX + 1)
     except FileNotFoundError:
@@ -138,7 +138,7 @@ def _read_file(path: Path) -> dict[str, str]:
         raise UsageError("the config file is too long", where=str(path), limit=f"{CONFIG_BYTES_MAX} bytes")
     try:
         tree = tomllib.loads(raw.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"the config file is not TOML: {error}", where=str(path)) from None
     known = {row.key for row in SETTINGS}
     flat: dict[str, str] = {}

@@ -6,6 +6,7 @@ Nothing is parsed here: text goes to a worker. All messages name the argument of
 
 from __future__ import annotations
 
+import math
 import numbers
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -208,12 +209,18 @@ def asked(shots: Any, observable: Any, amplitudes: Any, statevector: bool) -> As
 
 def is_whole(value: Any) -> bool:
     """Whether a number of any type (3, 3.0, numpy's) is an integer; text and truth values are not."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and bool(value % 1 == 0)
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return False
+    return isinstance(value, numbers.Integral) or (math.isfinite(value) and bool(value % 1 == 0))
 
 
 def _bitstrings(amplitudes: Any) -> tuple[str, ...]:
     if amplitudes is None:
         return ()
+    if not isinstance(amplitudes, str | list | tuple):
+        raise UsageError(
+            f"amplitudes={amplitudes!r:.60}; text such as 0101,1111 or a list is needed", where="amplitudes"
+        )
     listed = amplitudes.split(",") if isinstance(amplitudes, str) else list(amplitudes)
     bits = tuple(str(one).strip() for one in listed)
     bad = [one for one in bits if not re.fullmatch("[01]+", one)]

@@ -132,7 +132,7 @@ class EmbeddedNode:
             cards, points, request, batch=batch, seed=seed, noise=channels, engine=engine, method=method,
             limits=Limits(memory_bytes=limit_bytes, seconds=left_s(until_ns, time.monotonic_ns())), deadline_s=seconds,
         )  # fmt: skip
-        if not batch and job.settled:
+        if single and job.settled:
             _raise(job.settled[0])
         grid = ((len(circuits),) if batch else ()) + (shape or ())
         ended = self._drive(job, accepted_ns, progress)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from qcommons.base.errors import UsageError
 from qcommons.node.frames import Calibration, Constants
 
 __all__ = ["Home", "home_path", "processor"]
@@ -24,7 +25,10 @@ def home_path() -> Path:
     """`QCOMMONS_HOME`, else the platform's user data folder."""
     chosen = os.environ.get("QCOMMONS_HOME")
     if chosen:
-        return Path(chosen).expanduser()
+        try:
+            return Path(chosen).expanduser()
+        except RuntimeError as error:  # ~nobody
+            raise UsageError(f"no such home: {error}", where=f"QCOMMONS_HOME={chosen}") from error
     import platformdirs
 
     return Path(platformdirs.user_data_dir("qcommons"))

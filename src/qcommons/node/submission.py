@@ -5,6 +5,7 @@ Flow: edge (arguments), cards (programs) -> *submission* -> Job -> driver.
 
 from __future__ import annotations
 
+import numbers
 import secrets
 
 from qcommons.base.errors import UsageError
@@ -20,6 +21,7 @@ __all__ = ["SEED_MAX", "positive", "submission"]
 
 SEED_MAX = (1 << 63) - 1
 
+NUMBER_MAX = 1 << 60  # bytes or seconds: beyond any machine, and within 64 bits with whatever is added
 NO_CARD = Card(b"", "", 0, (), (), 0)  # of a program that did not parse
 
 
@@ -41,6 +43,9 @@ def submission(
     A single run uses the job's seed itself; of several, each has a seed derived from it, which its
     result reports and which repeats that run alone.
     """
+    for name, chosen in (("engine", engine), ("method", method)):
+        if not isinstance(chosen, str | None):
+            raise UsageError(f"{name}={chosen!r:.60}; a name is needed", where=name)
     root = _seed(seed)
     alone = len(cards) * len(points) == 1
     settled: dict[int, Outcome] = {}
@@ -88,6 +93,6 @@ def _seed(seed: int | None) -> int:
 
 
 def positive(name: str, value: float) -> float:
-    if not value > 0:
-        raise UsageError(f"{name}={value!r}; a number above 0 is needed", where=name)
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not 0 < value <= NUMBER_MAX:
+        raise UsageError(f"{name}={value!r:.60}; a number above 0, at most 2^60, is needed", where=name, limit="2^60")
     return float(value)

@@ -16,7 +16,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 
-from qcommons.jobs.outcomes import Cancelled, NotStarted, Outcome
+from qcommons.jobs.outcomes import Cancelled, EngineFault, NotStarted, Outcome
 from qcommons.node.frames import Call, Configure, Constants, Value
 from qcommons.node.process import WORKER_COMMAND, WorkerProcess
 
@@ -172,7 +172,11 @@ class _Slot(threading.Thread):
 
     def run(self) -> None:
         while (handle := self._pool.take(self)) is not None:
-            over = self._serve(handle)
+            try:
+                over = self._serve(handle)
+            except Exception as error:  # a call that no frame holds, a reply that is none: the caller must not wait
+                self._bury()
+                over = EngineFault(f"{type(error).__name__}: {error}")
             with self._lock:
                 self.handle = None
                 over = handle.stopped if handle.stopped is not None else over

@@ -31,6 +31,8 @@ def read_source(name: str) -> Any:
     from qcommons.node.frames import Source
 
     limit = DEFAULT_CAPS.bytes_max
+    if sys.stdin is None:  # the shell closed it: <&-
+        raise UsageError("it is closed", where="standard input")
     raw = sys.stdin.buffer.read(limit + 1)
     if len(raw) > limit:
         raise UsageError(f"more than {limit} bytes", where="standard input", limit=f"{limit} bytes")
@@ -78,7 +80,11 @@ def read_sweep(name: str) -> list[dict[str, float]]:
         raise UsageError(
             f"{len(rows)} points; 1 to {SWEEP_POINTS_MAX} are allowed", where=name, limit=f"{SWEEP_POINTS_MAX} points"
         )
-    return [_point(row, f"{name}: point {index}") for index, row in enumerate(rows)]
+    points = [_point(row, f"{name}: point {index}") for index, row in enumerate(rows)]
+    for index, point in enumerate(points):
+        if point.keys() != points[0].keys():
+            raise UsageError(f"point {index} has {sorted(point)}; the first has {sorted(points[0])}", where=name)
+    return points
 
 
 def _json_rows(text: str, name: str) -> list[Any]:
@@ -96,7 +102,11 @@ def _json_rows(text: str, name: str) -> list[Any]:
 
 def _csv_rows(text: str, name: str) -> list[Any]:
     try:
-        return list(csv.DictReader(io.StringIO(text), strict=True, skipinitialspace=True))
+        reader = csv.DictReader(io.StringIO(text), strict=True, skipinitialspace=True)
+        names = list(reader.fieldnames or ())
+        if len(set(names)) < len(names):
+            raise UsageError(f"a column is named twice: {', '.join(names)[:200]}", where=name)
+        return list(reader)
     except csv.Error as error:
         raise UsageError(f"not CSV: {error}", where=name) from None
 
@@ -117,6 +127,8 @@ def _point(row: Any, where: str) -> dict[str, float]:
 
 def observable(text: str) -> str:
     """The text of a Pauli sum; "@FILE" is read from the file, line breaks count as spaces."""
+    if not isinstance(text, str):  # what argparse makes of --observable=--
+        raise UsageError("a Pauli sum is needed, as in 'ZZI + 0.5 XXI'", where="--observable")
     if not text.startswith("@"):
         return text
     raw = _read(text[1:], SWEEP_BYTES_MAX)

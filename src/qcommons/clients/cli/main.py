@@ -8,6 +8,7 @@ Exit codes: 0 done, 2 bad input, 3 refused with numbers, 4 unavailable, 5 failed
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -64,11 +65,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report("caller", "cancelled from the keyboard", None, None, CANCELLED, words)
     except QCommonsError as error:
         return _report(error.who, error.what, error.where, error.limit, exit_code(error), words)
+    except OSError as error:
+        if not _of_output(error):
+            return _fault(error, words)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to flush at exit
+        print(f"qcommons: cannot write the answer: {error.strerror}", file=sys.stderr)
+        return 4
     except Exception as error:
-        if os.environ.get("QCOMMONS_TRACEBACK"):
-            raise
-        what = f"{type(error).__name__}: {error}. This is a fault of qcommons; QCOMMONS_TRACEBACK=1 shows where"
-        return _report("qcommons", what, None, None, 5, words)
+        return _fault(error, words)
+
+
+def _of_output(error: OSError) -> bool:
+    """A full disk, a closed or broken standard output: no file of ours is named."""
+    return error.filename is None and error.errno in (errno.ENOSPC, errno.EBADF, errno.EIO, errno.EDQUOT)
+
+
+def _fault(error: Exception, words: list[str]) -> int:
+    """An error that no part of the house expected."""
+    if os.environ.get("QCOMMONS_TRACEBACK"):
+        raise error
+    what = f"{type(error).__name__}: {error}. This is a fault of qcommons; QCOMMONS_TRACEBACK=1 shows where"
+    return _report("qcommons", what, None, None, 5, words)
 
 
 def _dispatch(words: list[str]) -> int:

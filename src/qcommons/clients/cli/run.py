@@ -17,7 +17,7 @@ from qcommons.clients.cli.inputs import bindings, observable, read_source, read_
 from qcommons.clients.cli.main import exit_code
 from qcommons.clients.cli.options import JSON, Option, whole
 from qcommons.clients.cli.progress import Progress
-from qcommons.jobs.results import Result
+from qcommons.jobs.results import Result, Results
 from qcommons.jobs.text import printable, render
 from qcommons.node.config import load
 from qcommons.node.default import open_node
@@ -60,12 +60,8 @@ def command(args: argparse.Namespace) -> int:
     asked = _asked(args)
     source = read_source(args.file)
     with open_node(settings) as node, Progress() as progress:
-        try:
-            answer = node.run(source, progress=progress, **asked)
-        except UsageError as error:
-            if args.sweep and error.where == "bind":  # the file is at fault, and its name is known here only
-                raise UsageError(error.what, where=args.sweep, limit=error.limit) from None
-            raise
+        answer = node.run(source, progress=progress, **asked)
+    _blame_the_sweep(args.sweep, answer)
     body = answer.to_dict()
     if args.out:
         _write(args.out, body)
@@ -73,6 +69,15 @@ def command(args: argparse.Namespace) -> int:
     runs = [answer] if isinstance(answer, Result) else list(answer)
     errors = [run.exception for run in runs if run.exception is not None]
     return exit_code(errors[0]) if errors else 0
+
+
+def _blame_the_sweep(name: str | None, answer: Result | Results) -> None:
+    """Every point has the same columns: where they do not fit the inputs, the file is at fault."""
+    if name is not None and isinstance(answer, Results):
+        errors = [run.exception for run in answer]
+        first = errors[0]
+        if isinstance(first, UsageError) and first.where == "bind" and None not in errors:
+            raise UsageError(first.what, where=name, limit=first.limit)
 
 
 def _asked(args: argparse.Namespace) -> dict[str, Any]:
