@@ -282,3 +282,17 @@ def test_branches_run_with_more_bits_than_qubits():
     assert run(program, Counts(50), "trajectories", noise=noise).counts == {"000": 50}
     with pytest.raises(CapExceeded, match="invalid cbit index"):  # Aer 0.18; the next engine of the ladder runs it
         run(program, Counts(50), "density_matrix", noise=noise)
+
+
+def test_an_error_of_aer_lets_the_next_engine_try(monkeypatch):
+    """Aer 0.18 sometimes ends a matrix product state with "Wrong SVD calculations"."""
+    from qiskit_aer.backends import controller_wrappers
+
+    class Broken:
+        def execute(self, circuits, noise, config):
+            return {"success": False, "status": "ERROR: Wrong SVD calculations: A != USV*"}
+
+    monkeypatch.setattr(controller_wrappers, "aer_controller_execute", Broken)
+    for method in ("mps", "statevector"):
+        with pytest.raises(CapExceeded, match="Wrong SVD"):
+            run(ising_program(4, 1, 0.1), Statevector(), method)

@@ -29,6 +29,7 @@ from qcommons.circuits.noise import (
 )
 from qcommons.circuits.program import Branch, Condition, Op, Operation
 from qcommons.circuits.structure import split_controls
+from qcommons.engines.records import CapExceeded
 
 __all__ = ["DENSITY", "STATEVECTOR", "Writer", "execute", "new_circuit", "new_config"]
 
@@ -87,7 +88,8 @@ def execute(circuit: Any, config: Any, noise_rows: list[dict[str, Any]] | None =
     """Run one AerCircuit; returns Aer's result row (`data`, `metadata`, `status`).
 
     Raises:
-        RuntimeError: Aer reports an error; the message is Aer's.
+        CapExceeded: Aer reports an error (memory, an SVD that did not converge, a program it cannot take):
+            the message is Aer's, and the next engine may run the task.
     """
     from qiskit_aer.backends.backend_utils import LIBRARY_DIR
     from qiskit_aer.backends.controller_wrappers import aer_controller_execute
@@ -95,7 +97,7 @@ def execute(circuit: Any, config: Any, noise_rows: list[dict[str, Any]] | None =
     config.library_dir = LIBRARY_DIR
     output = aer_controller_execute().execute([circuit], {"errors": noise_rows} if noise_rows else {}, config)
     if not output.get("success", False):
-        raise RuntimeError(str(output.get("status", "no status")).strip())
+        raise CapExceeded(f"Aer: {str(output.get('status', 'no status')).strip()}")
     row: dict[str, Any] = output["results"][0]
     return row
 

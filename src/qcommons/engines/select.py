@@ -33,7 +33,9 @@ from qcommons.engines.records import (
 __all__ = ["Choice", "Ladder", "check_named", "plural", "select", "size", "want_kind"]
 
 _KIND = {Counts: "counts", Expectations: "expectations", Amplitudes: "amplitudes", Statevector: "statevector"}
-CHEAP_S = 0.02  # below this no trial is worth its overhead
+CHEAP_S = 0.005  # below this no trial is worth its overhead
+WIDTH_S = 0.02  # below this not even the search of the active width is
+SPARSE_FLOOR_S = 0.005  # a first sparse trial may cost this much whatever the best certain method takes
 WIDTH_CAP = 26  # active qubits looked for: 2**26 amplitudes are 1 GiB
 SPARSE_CAPS = (1 << 12, 1 << 16, 1 << 20)  # 2**20 terms take about 100 MB
 SPARSE_SHARE = 0.25  # of a trial at its cap throughout: terms grow to it late, or never (0.13 to 0.9 were measured)
@@ -93,7 +95,7 @@ def select(
     refused: list[str] = []
     rows = _rows(features, want, engines, constants, refused, engine, method)
     best = _best_seconds(rows, limits)
-    if width is not None and not features.clifford and (forced or best > CHEAP_S):
+    if width is not None and not features.clifford and (forced or best > WIDTH_S):
         cap = min(WIDTH_CAP, limits.width_max)
         found = width(cap)
         if found is not None:
@@ -218,12 +220,15 @@ def _trials(
             continue
         merged = {**row.engine.constants, **constants.get(row.engine.name, {})}
         budget = limits.seconds if forced or best == float("inf") else TRIAL_SHARE.get(row.method.name, 0.1) * best
+        if row.method.name == "sparse":
+            budget = max(budget, min(SPARSE_FLOOR_S, limits.seconds))
         steps = _steps(row, features, want, merged, limits, budget)
         if not steps:
             over = _over(row.cost, limits)
             refused.append(f"{row.engine.name}/{row.method.name}: {over or 'a trial would cost more than it can save'}")
         if best < float("inf") and not forced:
-            steps = steps[-1:]  # one trial, the largest that the budget allows
+            # one trial, the largest that the budget allows; before it a small sparse one, which ends in 2 ms
+            steps = [*steps[:1], *steps[1:][-1:]] if row.method.name == "sparse" else steps[-1:]
         choices.extend(steps)
     choices.sort(key=lambda c: (c.cost.seconds, c.engine))
     return choices
