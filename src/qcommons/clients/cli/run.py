@@ -28,7 +28,7 @@ __all__ = ["OPTIONS", "command"]
 
 OPTIONS = (
     Option("file", "FILE", "OpenQASM 2 or 3; `-` reads standard input."),
-    Option("--shots", "N", "Sample N times (1024 where nothing else is asked for).", 
+    Option("--shots", "N", "Sample N times (1024 where nothing else is asked for).",
            kind=whole(1, SHOTS_MAX)),
     Option("--observable", "SUM", 'Expectation value of a Pauli sum, as in "ZZI + 0.5 XXI" or "Z0 Z3"; @FILE reads '
            "one. Exact without --shots. Repeatable.", repeat=True),
@@ -38,7 +38,7 @@ OPTIONS = (
            repeat=True),
     Option("--sweep", "FILE", "Run once for each point of a JSON or CSV file of input values."),
     Option("--noise", "SPEC", "Noise, as in depolarizing:0.01+readout:0.02, or a device profile FILE.toml."),
-    Option("--seed", "N", "Seed of all randomness; drawn and printed where not given.", 
+    Option("--seed", "N", "Seed of all randomness; drawn and printed where not given.",
            kind=whole(0, SEED_MAX, "2^63-1")),
     Option("--engine", "NAME", "Use this engine; `qcommons engines` lists them."),
     Option("--method", "NAME", "Use this method of the engine."),
