@@ -55,7 +55,7 @@ def test_the_counts_of_a_sweep_stand_in_columns() -> None:
         for theta, counts in ((0.5, {"00": 990, "11": 10}), (0.25, {"11": 505, "00": 495}))
     ]
     assert _batch(*runs)[:2] == [
-        "0  theta=0.5   00 990 0.9900 \u00b1 0.0031  11  10 0.0100 \u00b1 0.0031",
+        "0  theta=0.5   00 990 0.9900 \u00b1 0.0033  11  10 0.0100 \u00b1 0.0033",
         "1  theta=0.25  00 495 0.4950 \u00b1 0.0158  11 505 0.5050 \u00b1 0.0158",
     ]
 
@@ -91,8 +91,8 @@ def test_a_sweep_has_a_line_for_each_run_failed_ones_too() -> None:
 def test_runs_of_several_programs_are_named() -> None:
     counts = STORY | {"counts": {format(k, "03b"): k + 1 for k in range(6)}}
     assert _batch(counts | {"program": "a.qasm"}, counts | {"program": "b.qasm"})[1] == (
-        "1  b.qasm  010 3 0.1429 \u00b1 0.0764  011 4 0.1905 \u00b1 0.0857  100 5 0.2381 \u00b1 0.0929"
-        "  101 6 0.2857 \u00b1 0.0986  ..."
+        "1  b.qasm  010 3 0.1429 \u00b1 0.0827  011 4 0.1905 \u00b1 0.0900  100 5 0.2381 \u00b1 0.0958"
+        "  101 6 0.2857 \u00b1 0.1004  ..."
     )
     assert _batch(counts | {"program": "a.qasm"}, counts | {"program": "a.qasm"})[1].startswith("1  010 3 0.1429")
 

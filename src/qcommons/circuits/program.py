@@ -157,7 +157,7 @@ class Program(msgspec.Struct, frozen=True):
 class Caps(msgspec.Struct, frozen=True):
     """Hard limits, checked before anything of that size is allocated."""
 
-    bytes_max: int = 64 << 20  # of source text or of canonical bytes
+    bytes_max: int = 32 << 20  # of source text or of canonical bytes
     qubits_max: int = 100_000
     clbits_max: int = 100_000
     operations_max: int = 2_000_000

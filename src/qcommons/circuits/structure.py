@@ -7,7 +7,9 @@ row is left when one of its controls is known.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +51,9 @@ def is_monomial(gate: str, params: tuple[float | Affine, ...]) -> bool:
         return True
     if any(isinstance(p, Affine) for p in params):
         return False
+    if gate == "u" or (row.pauli is not None and len(params) == 1):  # a turn: most of many angles end here
+        turn: Any = params[0]
+        return min(abs(math.cos(turn / 2)), abs(math.sin(turn / 2))) <= _ZERO
     matrix = np.abs(row.unitary(*params))
     return bool(np.all((matrix > _ZERO).sum(axis=0) == 1))
 

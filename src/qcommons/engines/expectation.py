@@ -25,7 +25,7 @@ from qcommons.circuits.propagate import propagate
 from qcommons.engines.climb import Climber
 from qcommons.engines.join import joined_counts
 from qcommons.engines.records import Answer, Counts, Estimate, Expectations
-from qcommons.engines.standard_error import agreement_variance
+from qcommons.engines.standard_error import mean_variance, unseen_variance
 
 __all__ = ["exact_estimates", "sampled_estimates"]
 
@@ -185,20 +185,25 @@ def sampled_estimates(
         weights = np.fromiter(counts.values(), np.float64, len(counts))
         for s in dict.fromkeys(s for s, _ in group.terms):
             per_shot = np.zeros(len(counts))
-            agreeing = total = 0.0
+            agreeing = total = squares = 0.0
             for other, t in group.terms:
                 if other == s:
                     term = sums[s].terms[t]
                     columns = [order[q] for q, _ in term.paulis]
                     parity = np.logical_xor.reduce(bits[:, columns], axis=1)
                     per_shot += term.coefficient * np.where(parity, -1.0, 1.0)
-                    total += abs(term.coefficient)
-                    agreeing += abs(term.coefficient) * bool(parity.all() or not parity.any())
+                    size = abs(term.coefficient)
+                    total += size
+                    if parity.all() or not parity.any():
+                        agreeing += size
+                    else:
+                        squares += size**2
             mean = float(per_shot @ weights) / shots
             values[s] += mean
-            spread = float(((per_shot - mean) ** 2) @ weights) if np.ptp(per_shot) > 1e-12 * total else 0.0
-            unseen = agreeing if spread else total  # terms that cancel in every shot show no spread either
-            variances[s] += spread / max(shots - 1, 1) / shots + (2 * unseen) ** 2 * agreement_variance(shots)
+            spread = float(((per_shot - mean) ** 2) @ weights) / shots if np.ptp(per_shot) > 1e-12 * total else 0.0
+            # terms that agree may fail together, others hardly; terms that cancel in every shot show no spread
+            unseen = math.hypot(agreeing, math.sqrt(squares)) if spread else total
+            variances[s] += mean_variance(spread, shots) + unseen_variance(2 * unseen, shots)
     if noise is not None and any(letter != "Z" for group in groups for _, letter in group.basis):
         notes.append("the gates that turn X and Y into measured Z carry the noise too, as on a device")
     if not answers:

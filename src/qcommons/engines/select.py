@@ -35,6 +35,7 @@ __all__ = ["Choice", "Ladder", "check_named", "plural", "select", "size", "want_
 _KIND = {Counts: "counts", Expectations: "expectations", Amplitudes: "amplitudes", Statevector: "statevector"}
 CHEAP_S = 0.005  # below this no trial is worth its overhead
 WIDTH_S = 0.02  # below this not even the search of the active width is
+WIDTH_GATE_S = 2e-5  # what the search costs a gate: it saves no more than the best method takes
 SPARSE_FLOOR_S = 0.005  # a first sparse trial may cost this much whatever the best certain method takes
 WIDTH_CAP = 26  # active qubits looked for: 2**26 amplitudes are 1 GiB
 SPARSE_CAPS = (1 << 12, 1 << 16, 1 << 20)  # 2**20 terms take about 100 MB
@@ -95,7 +96,7 @@ def select(
     refused: list[str] = []
     rows = _rows(features, want, engines, constants, refused, engine, method)
     best = _best_seconds(rows, limits)
-    if width is not None and not features.clifford and (forced or best > WIDTH_S):
+    if width is not None and not features.clifford and (forced or best > WIDTH_S + WIDTH_GATE_S * features.n_gates):
         cap = min(WIDTH_CAP, limits.width_max)
         found = width(cap)
         if found is not None:

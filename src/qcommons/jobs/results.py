@@ -121,8 +121,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def stderr(self) -> float | list[float] | dict[str, float]:
         """Standard errors: of each expectation value (0.0: exact, not sampled), or of each probability.
 
-        A binomial proportion has sqrt(p (1 - p) / shots), estimated with the measured p; where all shots
-        agree, with p = (shots + 1) / (shots + 2): see `engines/standard_error`.
+        A binomial proportion has sqrt(p (1 - p) / shots), estimated with p = (count + 1) / (shots + 2): see
+        `engines/standard_error`.
         """
         if self._answer.counts is not None:
             shots = sum(self.counts.values())

@@ -232,3 +232,21 @@ def test_the_phase_at_the_end_counts_as_an_operation() -> None:
     assert len(parse(text, caps=Caps(operations_max=2)).program.ops) == 2
     with pytest.raises(UsageError, match="allowed 0 to 1"):
         parse(text, caps=Caps(operations_max=1))
+
+
+def test_loops_that_pass_the_cap_together_are_refused_before_the_first_is_unrolled() -> None:
+    head = 'OPENQASM 3.0; include "stdgates.inc"; qubit q;\n'
+    loop = "for int i in [1:1500000] { rx(i) q; }\n"
+    started = time.process_time()
+    with pytest.raises(UsageError, match="3000000 operations") as caught:
+        parse(head + loop + "gate mine a { }\nconst int n = 7;\n" + loop, filename="two.qasm")
+    assert time.process_time() - started < 2  # unrolling one of them takes ten times that
+    assert caught.value.where == "two.qasm:5:1"
+
+
+def test_counting_ahead_changes_nothing_for_loops_that_fit() -> None:
+    text = (
+        'OPENQASM 3.0; include "stdgates.inc"; qubit q;\nfor int i in [1:60000] { rx(1) q; }\n'
+        "gate mine a { }\nconst int n = 3;\nfor int i in [1:n] { mine q; rx(1) q; }\n"
+    )
+    assert len(parse(text).program.ops) == 60_003

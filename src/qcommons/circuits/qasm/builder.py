@@ -285,19 +285,19 @@ class Builder(Registers):
             raise self.source.error("'for' runs over a constant range or set; got neither", node.at)
         if not node.body or not domain:
             return
-        self.room(len(domain) * self._at_least(node.body, scope), node.at)
+        self.room(len(domain) * self.at_least(node.body, scope), node.at)
         for value in domain:
             self.steps_run += 1
             self._body(node.body, Scope(scope, {node.variable: value}))
 
-    def _at_least(self, body: tuple[Statement, ...], scope: Scope) -> int:
+    def at_least(self, body: tuple[Statement, ...], scope: Scope) -> int:
         """A lower bound of the operations that one pass makes, so that huge loops are refused at once."""
         total = 0
         for statement in body:
             match statement:
                 case Call():
-                    gate = self.book.gates.get(statement.name)
-                    total += 0 if gate is not None and (gate.expand is not None or gate.phase) else 1
+                    gate = self.book.look(statement.name)
+                    total += int(gate is not None and gate.expand is None and not gate.phase)
                 case Measure() | Reset():
                     total += 1
                 case For():
@@ -306,7 +306,7 @@ class Builder(Registers):
                     except UsageError:  # depends on the outer loop's variable
                         continue
                     if isinstance(inner, range | tuple) and inner:
-                        total += len(inner) * self._at_least(statement.body, scope)
+                        total += len(inner) * self.at_least(statement.body, scope)
                 case _:
                     pass
         return total

@@ -166,6 +166,10 @@ class GateBook:
             self.gates[name] = gate
         return gate
 
+    def look(self, name: str) -> Gate | None:
+        """What `name` means so far, with no trace left; None where it means nothing."""
+        return self.gates.get(name) or self._built_in(name)
+
     def _similar(self, name: str) -> str:
         """What may have been meant. Few and short names are compared: a file chooses their number and length."""
         own = itertools.islice((known for known in self.gates if len(known) <= SIMILAR_CHARACTERS), SIMILAR_OWN)

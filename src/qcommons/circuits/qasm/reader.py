@@ -19,12 +19,14 @@ from qcommons.circuits.program import DEFAULT_CAPS, Branch, Caps, Condition, Op,
 from qcommons.circuits.qasm.builder import Builder
 from qcommons.circuits.qasm.source import SKIP, Source
 from qcommons.circuits.qasm.steps import plus
-from qcommons.circuits.qasm.tree import Define
+from qcommons.circuits.qasm.tree import Define, For
 from qcommons.circuits.qasm.values import Bits, Qubits
 
 __all__ = ["Parsed", "parse"]
 
 MEMO_TEXTS = 1 << 16  # remembered texts of each kind, about 20 MB in all
+AHEAD_STATEMENTS = 10_000  # how far loops are counted before the first long one is unrolled
+LONG_LOOP = 50_000  # operations; shorter ones are unrolled in under a second
 # Bounded, because what is matched is copied; longer statements go the long way.
 _CALL = re.compile(
     SKIP + r"([A-Za-z]\w{0,99}+)\s*+(?:\(([^();{}\"]{0,9999}+)\))?+\s*+([A-Za-z_][\w\[\], \t]{0,9999}+);", re.ASCII
@@ -93,6 +95,7 @@ class _Reader:
         self.qubits: dict[str, tuple[int, ...]] = {}
         self.bits: dict[str, tuple[int, ...]] = {}
         self.params: dict[str, tuple[Param, ...]] = {}
+        self.ahead = False  # later loops were counted
 
     def run(self) -> None:
         builder, text, memo = self.builder, self.text, self.memo
@@ -144,10 +147,32 @@ class _Reader:
             raise builder.source.error("OPENQASM may stand on the first line only", grammar.at)
         statement = grammar.statement()
         if statement is not None:
+            if isinstance(statement, For):
+                self._look_ahead(statement)
             builder.run(statement, builder.scope)
             if isinstance(statement, Define):
                 self.memo.clear()  # the name may have meant a row before
         return True
+
+    def _look_ahead(self, loop: For) -> None:
+        """Before a long loop is unrolled, refuse what passes the cap together with the loops behind it."""
+        builder, grammar = self.builder, self.builder.grammar
+        total = builder.at_least((loop,), builder.scope)
+        if self.ahead or total < LONG_LOOP:
+            return
+        self.ahead, end = True, grammar.at
+        try:
+            for _ in range(AHEAD_STATEMENTS):
+                if grammar.kind == "end":
+                    break
+                statement = grammar.statement()
+                if isinstance(statement, Define) and builder.book.look(statement.name):
+                    break  # a name is about to change its meaning
+                if isinstance(statement, For):
+                    total += builder.at_least((statement,), builder.scope)
+                    builder.room(total, statement.at)
+        finally:
+            grammar.seek(end)
 
     def _call(self, key: _CallText, match: re.Match[str]) -> Op | None:
         """The operation of a plain call, `_DONE` where it was expanded, None for the long way."""

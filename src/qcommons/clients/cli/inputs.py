@@ -20,7 +20,7 @@ from qcommons.circuits.program import DEFAULT_CAPS
 
 __all__ = ["bindings", "observable", "read_source", "read_sweep"]
 
-SWEEP_BYTES_MAX = 64 << 20  # the same as for a program's text
+SWEEP_BYTES_MAX = DEFAULT_CAPS.bytes_max  # as for a program's text
 SWEEP_POINTS_MAX = 100_000  # a batch is held in memory with its results
 
 
