@@ -25,7 +25,8 @@ def _batch(*runs: dict[str, Any]) -> list[str]:
 
 def test_histogram_gives_binomial_standard_errors() -> None:
     lines = list(histogram({"00": 25, "11": 75}))
-    stderr = math.sqrt(0.75 * 0.25 / 100)  # binomial proportion
+    p = 76 / 102
+    stderr = math.sqrt(p * (1 - p) / 100)  # binomial proportion, p by the rule of succession
     assert lines[0].startswith("11") and "0.7500" in lines[0] and f"{stderr:.4f}" in lines[0]
     assert lines[1].startswith("00")
 
