@@ -101,3 +101,16 @@ def test_a_bad_profile_is_refused_with_its_field(body: str, where: str) -> None:
 def test_only_toml_is_read() -> None:
     with pytest.raises(UsageError, match="toml"):
         load_profile("{}", "json")
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [("schema = 1\nn_qubits = " + "9" * 5000, "profile:2"), ("schema = 0x" + "f" * 5000, "profile schema"),
+     ("schema = 1\nn_qubits = 0x" + "f" * 5000, "profile n_qubits"),
+     ("schema = 1\nn_qubits = 2\n[qubits.default]\nt1_us = 1" + "0" * 400, "profile qubits.default")],
+)  # fmt: skip
+def test_integers_of_hundreds_of_digits_are_refused_with_their_place(text: str, where: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_profile(text)
+    assert caught.value.where == where
+    assert len(caught.value.what) < 200

@@ -134,3 +134,32 @@ def test_few_groups_where_few_suffice() -> None:
     assert [g.basis for g in groups] == [((0, "Z"), (1, "Z"), (2, "Z")), ((0, "X"), (1, "X"), (2, "X"))]
     assert len(commuting_groups([ising, ising])) == 2  # equal strings share their setting
     assert commuting_groups(parse_observable("3 I", 3)) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1/2 ZZ", 0.5), ("pi ZZ", np.pi), ("-3*pi/4*ZZ", -3 * np.pi / 4), ("2pi ZZ", 2 * np.pi),
+     ("2/pi*Z0*Z1", 2 / np.pi), ("1/3", 1 / 3), ("1e2/4/5 ZZ", 5.0)],
+)  # fmt: skip
+def test_a_coefficient_may_be_a_product_or_quotient_of_numbers_and_pi(text: str, value: float) -> None:
+    (term,) = parse_observable(text, 2).terms
+    assert term.coefficient == pytest.approx(value, rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    "text", ["1/0 ZZ", "1/ZZ", "ZZ/2", "1//2 ZZ", "2 3 ZZ", "pi pi", "pie ZZ", "1e308*10 ZZ", "2*"]
+)
+def test_other_quotients_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"expected|cannot read|by zero|not a finite"):
+        parse_observable(text, 2)
+
+
+@pytest.mark.parametrize("text", ["Z{}", "{} ZZ", "Z0 Z{}", "1/{} ZZ9"])
+def test_numbers_of_thousands_of_digits_are_refused_in_few_words(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_observable(text.format("9" * 5000), 2)
+    assert len(str(caught.value)) < 300
+
+
+def test_a_qubit_may_be_written_with_zeros_before_it() -> None:
+    assert parse_observable("Z" + "0" * 5000 + "1", 2).terms == (Term(1.0, ((1, "Z"),)),)

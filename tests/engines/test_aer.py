@@ -1,6 +1,6 @@
 """The aer engine beyond the conformance suite: wide registers, matrix product states, line orders.
 
-Modules: aer_engine, aer_circuit, aer_mps, mps, mps_plan, line_order.
+Modules: aer_engine, aer_circuit, aer_mps, mps, mps_plan, mps_whole, line_order.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from qcommons.engines.aer_engine import ENGINE
 from qcommons.engines.line_order import arrangement_cost, interactions, line_order
 from qcommons.engines.mps import MatrixProduct, tensors_of, vidal_form
 from qcommons.engines.mps_plan import plan_line
+from qcommons.engines.mps_whole import take_whole
 from qcommons.engines.records import (
     Amplitudes,
     CapExceeded,
@@ -180,15 +181,68 @@ def test_sixty_qubit_ising_chain_matches_free_fermions():
     assert np.abs(found - np.concatenate((x, zz))).max() < answer.error_bound < 1e-5
 
 
-def test_mps_error_bound_holds_for_means_of_weakly_entangled_states():
-    """Schmidt weights of 1e-14 are cut, which moves a mean by their root: <Y0 Z1> was off by 1.2e-7."""
+@pytest.mark.parametrize("whole_steps", [0, 4096])
+def test_mps_error_bound_holds_for_means_of_weakly_entangled_states(whole_steps, monkeypatch):
+    """Schmidt weights of 1e-14 are cut by Aer, which moves a mean by their root: <Y0 Z1> was off by 1.2e-7."""
+    from qcommons.engines import aer_mps
+
+    monkeypatch.setattr(aer_mps, "WHOLE_STEPS", whole_steps)
     rows = [Op("ry", (q,), (1.0,)) for q in range(20)]
     rows += [Op("rzz", (q, q + 1), (1e-7,)) for _ in range(3) for q in range(19)]
     program = Program(20, (), (*rows, *(Op("rx", (q,), (0.4,)) for q in range(20))))
     want = Expectations((PauliSum((Term(1.0, ((0, "Y"), (1, "Z"))),), ""),))
     exact = run(program, want, "statevector").estimates[0].value
     answer = run(program, want, "mps")
-    assert abs(answer.estimates[0].value - exact) < answer.error_bound < 1e-5
+    assert abs(answer.estimates[0].value - exact) < answer.error_bound + 1e-11 < 1e-5
+    assert (answer.error_bound == 0) == (whole_steps > 0)
+
+
+@pytest.mark.parametrize(
+    "want",
+    [Counts(100), Amplitudes(("00", "11")), Statevector(), Expectations((PauliSum((Term(1.0, ((0, "Z"),)),), ""),))],
+)
+def test_a_bell_pair_loses_nothing_on_mps(want):
+    ends = tuple(Op("measure", (q,), (), (q,)) for q in range(2)) if isinstance(want, Counts) else ()
+    answer = run(Program(2, (("c", 2),), (Op("h", (0,)), Op("cx", (0, 1)), *ends)), want, "mps")
+    assert answer.error_bound == answer.facts["infidelity_bound"] == 0
+
+
+def test_mps_goes_over_to_aer_where_bonds_grow_and_says_what_it_may_have_lost(monkeypatch):
+    """Twelve qubits, bonds up to 32: the first steps are taken whole, the others by Aer; state and bound agree."""
+    from qcommons.engines import aer_mps
+
+    taken = []
+    whole = aer_mps.take_whole
+
+    def noted(state, steps, bond_max):
+        found = whole(state, steps, bond_max)
+        taken.append((found[1], len(steps)))
+        return found
+
+    monkeypatch.setattr(aer_mps, "take_whole", noted)
+    program = random_program(12, 3, 3, True)
+    exact = vector(run(program, Statevector(), "statevector"))
+    answer = run(program, Statevector(), "mps")
+    ((some, every),) = taken
+    assert 0 < some < every
+    assert 0 < np.linalg.norm(vector(answer) - exact) < answer.error_bound < 1e-6
+
+
+def test_steps_taken_whole_drop_only_rounding():
+    """All bonds of a random state of 8 qubits are full: 2, 4, 8, 16, 8, 4, 2; it equals the dense state."""
+    program = random_program(8, 6, 4, True)
+    exact = vector(run(program, Statevector(), "statevector"))
+    plan = plan_line(program.ops, tuple(range(8)))
+    ground = vidal_form([np.array([1, 0], dtype=np.complex128).reshape(1, 2, 1)] * 8)
+    state, taken = take_whole(ground, plan.steps, 16)
+    assert taken == len(plan.steps)
+    assert [len(values) for values in state[1]] == [2, 4, 8, 16, 8, 4, 2]
+    dense = MatrixProduct(tensors_of(state), plan.phase).dense()
+    axes = [plan.order.index(q) for q in reversed(range(8))]
+    assert np.abs(dense.transpose(axes).reshape(-1) - exact).max() < 1e-12
+    narrow, fewer = take_whole(ground, plan.steps, 4)
+    assert fewer < taken
+    assert max(len(values) for values in narrow[1]) <= 4
 
 
 def test_sixty_qubit_samples_match_free_fermions():
@@ -295,4 +349,4 @@ def test_an_error_of_aer_lets_the_next_engine_try(monkeypatch):
     monkeypatch.setattr(controller_wrappers, "aer_controller_execute", Broken)
     for method in ("mps", "statevector"):
         with pytest.raises(CapExceeded, match="Wrong SVD"):
-            run(ising_program(4, 1, 0.1), Statevector(), method)
+            run(ising_program(4, 1, 0.1), Statevector(), method, limits=Limits(2 << 30, 30.0, bond_max=1))

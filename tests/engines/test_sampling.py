@@ -93,3 +93,14 @@ def test_readout_flips_have_their_rates():
         read = sum(c for k, c in counts.items() if k[-1 - bit] == "1")
         wrong = shots - read if bit == 0 else read
         assert abs(wrong - rate * shots) < 6 * math.sqrt(rate * (1 - rate) * shots)
+
+
+def test_a_billion_shots_through_readout_errors_cost_outcomes_not_shots():
+    """|0> and |3> half each on two bits: P(bit flips) are exact; 6 sigma of a binomial of 1e9 shots, 2e-9 a cell."""
+    shots, flips = 10**9, {0: (0.1, 0.2), 1: (0.0, 0.5)}
+    outcomes, repeats = np.array([0, 3]), np.array([shots // 2, shots // 2])
+    counts = sampling.basis_counts(outcomes, repeats, {0: 0, 1: 1}, 2, flips=flips, rng=stream(5, "test"))
+    exact = {"00": 0.5 * 0.9 + 0.5 * 0.5 * 0.2, "01": 0.5 * 0.1 + 0.5 * 0.5 * 0.8, "10": 0.25 * 0.2, "11": 0.25 * 0.8}
+    assert sum(counts.values()) == shots
+    for bits, p in exact.items():
+        assert abs(counts[bits] - p * shots) < 6 * math.sqrt(p * (1 - p) * shots)

@@ -128,11 +128,16 @@ def test_a_gate_that_is_not_clifford_is_refused_by_name():
         counts(program, 10)
 
 
-def test_amplitudes_and_noisy_means_are_refused():
+def test_amplitudes_are_refused():
     program = Program(1, (), (Op("h", (0,)),))
     with pytest.raises(UsageError):
         ENGINE.run(Task(program, Amplitudes(("0",)), "tableau", 1, LIMITS))
+
+
+def test_a_flip_damps_the_mean_of_the_flipped_qubit():
+    """X with probability 0.1 after x: <Z> = -(1 - 2 * 0.1)."""
+    program = Program(1, (), (Op("x", (0,)),))
     noise = Noise((Rule((Channel("bit_flip", (0.1,)),)),))
     z = PauliSum((Term(1.0, ((0, "Z"),)),), "Z")
-    with pytest.raises(UsageError, match="noiseless"):
-        ENGINE.run(Task(program, Expectations((z,)), "tableau", 1, LIMITS, noise))
+    answer = ENGINE.run(Task(program, Expectations((z,)), "tableau", 1, LIMITS, noise))
+    assert answer.estimates[0].value == pytest.approx(-0.8, abs=1e-12)

@@ -5,15 +5,19 @@ Modules: tn_engine, tn_network.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from tests.engines.free_fermions import ising_program, ising_values
 
 from qcommons.base.seeds import stream
+from qcommons.circuits.features import features
 from qcommons.circuits.observables import PauliSum, Term
 from qcommons.circuits.program import Op, Program
 from qcommons.engines.aer_engine import ENGINE as AER
 from qcommons.engines.records import Amplitudes, CapExceeded, Expectations, Limits, Statevector, Task
+from qcommons.engines.select import select
 from qcommons.engines.tn_engine import ENGINE
 
 pytestmark = pytest.mark.skipif(ENGINE.installed() is None, reason=f"needs {ENGINE.install}")
@@ -75,3 +79,23 @@ def test_a_contraction_beyond_the_seconds_is_refused_before_it_starts():
 def test_a_contraction_beyond_the_memory_is_refused_before_it_starts():
     with pytest.raises(CapExceeded, match=r"needs .* B; limit 4096 B"):
         amplitudes(grid(6, 6, 12), ("0" * 36,), Limits(memory_bytes=1 << 12, seconds=1.0))
+
+
+def test_attempts_capped_by_time_grow_until_the_limit_of_the_request():
+    """A wrong prediction costs 4 times itself before the next rung tries, then 8 times more."""
+    program = ising_program(40, 20, 0.2)
+    want = Expectations((PauliSum((Term(1.0, ((20, "X"), (30, "Y"))),), "far"),))
+    limits = Limits(memory_bytes=1 << 30, seconds=1000.0)
+    engines = {"tn": ENGINE}
+    ladder = select(features(program), want, engines, {}, limits)
+    allowed = [rung.limits.seconds for rung in ladder.rungs]
+    assert allowed[0] == pytest.approx(4 * ladder.rungs[0].cost.seconds)
+    assert all(b == pytest.approx(min(8 * a, 1000.0)) for a, b in pairwise(allowed))
+    assert allowed[-1] == 1000.0 and len(allowed) > 1
+    assert [r.limits.seconds for r in select(features(program), want, engines, {}, limits, engine="tn").rungs] == [1000]
+
+
+def test_a_path_far_over_the_limit_is_left_after_the_quick_search():
+    """A random circuit on a 7 x 7 grid of 16 layers: width about 40; the thorough search would take 25 ms a tensor."""
+    with pytest.raises(CapExceeded, match=r"takes about .* s; limit 1\.2e\+02 s"):
+        amplitudes(grid(7, 7, 16), ("0" * 49,), Limits(memory_bytes=1 << 60, seconds=120.0))

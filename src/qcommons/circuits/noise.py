@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qcommons.base.errors import UsageError
+from qcommons.base.text import shown
 from qcommons.circuits.gates import GATES, pauli_matrix
 from qcommons.circuits.program import Op
 
@@ -211,7 +212,7 @@ def parse_noise(text: str) -> Noise:
         raise UsageError(f"noise text of {len(text)} characters; allowed 10000", limit="10000 characters")
     channels: list[Channel] = []
     for part in re.split(r"(?<![eE])\+", text):
-        where = f"noise {part.strip()!r}"
+        where = f"noise {shown(part.strip())}"
         kind, colon, rest = part.strip().partition(":")
         row = CHANNELS.get(kind.strip())
         if row is None or not colon:
@@ -236,7 +237,7 @@ def _number(word: str, row: ChannelRow, where: str) -> float:
         return float(word[: len(word) - len(unit)]) * (_UNITS_S[unit] if unit else 1.0)
     except (ValueError, KeyError):
         names = ", ".join(p.name for p in row.parameters)
-        raise UsageError(f"{word!r} is not a number; {row.kind} takes {names}", where=where) from None
+        raise UsageError(f"{shown(word)} is not a number; {row.kind} takes {names}", where=where) from None
 
 
 class _Index:

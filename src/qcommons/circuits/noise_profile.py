@@ -10,12 +10,14 @@ with d = 2**k (Nielsen, Phys. Lett. A 303, 249 (2002)); relaxation during the ga
 from __future__ import annotations
 
 import math
-import tomllib
+import sys
 from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
 from qcommons.base.errors import UsageError
+from qcommons.base.text import shown
+from qcommons.base.toml import read_toml
 from qcommons.circuits.gates import ALIASES, GATES
 from qcommons.circuits.noise import Channel, Noise, Rule, check_noise
 
@@ -23,6 +25,7 @@ __all__ = ["load_profile"]
 
 TEXT_MAX = 4 << 20  # characters
 QUBITS_MAX = 10_000
+FLOAT_MAX = sys.float_info.max  # TOML knows longer integers
 PAIR_QUBITS_MAX = 64  # where a gate has errors by pair, every other pair gets a rule too
 # Operations by number of qubits, controls counted; no engine runs noise on gates wider than 32 qubits.
 _DEFAULTS = {"one_qubit": (1,), "two_qubit": (2,), "wider": tuple(range(3, 33))}
@@ -45,19 +48,16 @@ def load_profile(text: str, form: str = "toml") -> Noise:
         raise UsageError(f"profile format {form!r}; allowed: toml", where="profile")
     if len(text) > TEXT_MAX:
         raise UsageError(f"profile of {len(text)} characters; allowed {TEXT_MAX}", limit=f"{TEXT_MAX} characters")
-    try:
-        top = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UsageError(f"not TOML: {error}", where="profile") from None
+    top = read_toml(text, "profile")
     _known(top, _TOP, "profile")
     if top.get("schema") != 1:
-        raise UsageError(f"schema = {top.get('schema')!r}; this version reads schema = 1", where="profile schema")
+        raise UsageError(f"schema = {shown(top.get('schema'))}; this version reads schema = 1", where="profile schema")
     n = top.get("n_qubits")
     if not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= QUBITS_MAX:
-        raise UsageError(f"n_qubits = {n!r}; allowed 1 to {QUBITS_MAX}", where="profile n_qubits")
+        raise UsageError(f"n_qubits = {shown(n)}; allowed 1 to {QUBITS_MAX}", where="profile n_qubits")
     name = top.get("name", "profile")
     if not isinstance(name, str) or not 1 <= len(name) <= 200:
-        raise UsageError(f"name = {name!r}; a text of 1 to 200 characters", where="profile name")
+        raise UsageError(f"name = {shown(name)}; a text of 1 to 200 characters", where="profile name")
     qubits = _qubits(_table(top, "qubits", "profile"), n)
     rules = [*_gate_rules(top, qubits), *_readout_rules(qubits)]
     noise = Noise(tuple(rules), name, n)
@@ -75,7 +75,7 @@ def _table(parent: Table, key: str, where: str) -> Table:
 def _known(table: Table, allowed: set[str], where: str) -> None:
     unknown = sorted(set(table) - allowed)
     if unknown:
-        raise UsageError(f"unknown key {unknown[0]!r}; allowed {', '.join(sorted(allowed))}", where=where)
+        raise UsageError(f"unknown key {shown(unknown[0])}; allowed {', '.join(sorted(allowed))}", where=where)
 
 
 def _number(table: Table, key: str, where: str, high: float = math.inf) -> float | None:
@@ -83,8 +83,8 @@ def _number(table: Table, key: str, where: str, high: float = math.inf) -> float
     value = table.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= high or value == math.inf:
-        raise UsageError(f"{key} = {value!r}; allowed 0 to {high}", where=where)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= min(high, FLOAT_MAX):
+        raise UsageError(f"{key} = {shown(value)}; allowed 0 to {high}", where=where)
     return float(value)
 
 
@@ -96,7 +96,7 @@ def _qubits(table: Table, n: int) -> list[Table]:
         if key == "default":
             continue
         if not (key.isascii() and key.isdigit() and len(key) < 9 and int(key) < n):
-            raise UsageError(f"qubit {key!r}; allowed default and 0 to {n - 1}", where="profile qubits")
+            raise UsageError(f"qubit {shown(key)}; allowed default and 0 to {n - 1}", where="profile qubits")
         own[int(key)] = _table(table, key, "qubits")
     for who, each in (("default", default), *((str(q), table) for q, table in own.items())):
         where = f"profile qubits.{who}"
@@ -130,7 +130,7 @@ def _gate_rules(top: Table, qubits: list[Table]) -> list[Rule]:
     for key in gates:
         row = ALIASES.get(key, key)
         if row not in GATES and row != "reset":
-            raise UsageError(f"unknown gate {key!r}", where="profile gates")
+            raise UsageError(f"unknown gate {shown(key)}", where="profile gates")
         if row in names:
             raise UsageError(f"gate {row!r} is given twice (as an alias)", where="profile gates")
         names[row] = _table(gates, key, "gates")
@@ -189,7 +189,7 @@ def _place(key: str, k: int, n: int, where: str) -> tuple[int, ...]:
     parts = key.split("-")
     if len(parts) != k or not all(p.isascii() and p.isdigit() and len(p) < 9 and int(p) < n for p in parts):
         shape = "a qubit such as 3" if k == 1 else "a pair such as 0-1"
-        raise UsageError(f"{key!r} is not {shape} below {n}", where=f"{where} on")
+        raise UsageError(f"{shown(key)} is not {shape} below {n}", where=f"{where} on")
     place = tuple(sorted(int(p) for p in parts))
     if len(set(place)) != k:
         raise UsageError(f"{key!r} names a qubit twice", where=f"{where} on")

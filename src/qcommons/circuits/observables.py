@@ -21,6 +21,7 @@ __all__ = ["Group", "PauliSum", "Term", "commuting_groups", "parse_observable", 
 TERMS_MAX = 100_000
 TEXT_MAX = 16 << 20  # characters
 SHOWN = 40  # characters of the user's text in a message
+QUBIT_DIGITS_MAX = 9  # a longer number is no qubit, and int() refuses the longest
 
 
 class Term(msgspec.Struct, frozen=True):
@@ -53,7 +54,7 @@ class Group(msgspec.Struct, frozen=True):
 
 _NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 _TOKEN = re.compile(
-    rf"\s*(?:(?P<sign>[+-])|(?P<times>\*)|(?P<single>[IXYZ]\d+(?![\w.]))|(?P<string>[IXYZ]+(?![\w.]))"
+    rf"\s*(?:(?P<sign>[+-])|(?P<times>\*)|(?P<over>/)|(?P<pi>pi(?![\w.]))|(?P<single>[IXYZ]\d+(?![\w.]))|(?P<string>[IXYZ]+(?![\w.]))"
     rf"|(?P<number>{_NUMBER}))",
     re.ASCII,
 )
@@ -62,10 +63,11 @@ _TOKEN = re.compile(
 def parse_observable(text: str, n_qubits: int) -> PauliSum:
     """Read a sum of Pauli strings on `n_qubits` qubits.
 
-    Terms are joined by + or -. A term is an optional real coefficient (with or without `*`) and
-    either one string of `n_qubits` letters ("-1.5*ZZI") or factors with qubit numbers
-    ("0.5 X2", "Z0*Z3", "Z0 Z3"). A single letter without number is a string of one qubit; "I" alone, or a bare
-    number, is the constant at any width. Equal strings are added; the order of first appearance stays.
+    Terms are joined by + or -. A term is an optional real coefficient (a number, pi, or a product or quotient of
+    them as in "1/2" and "3*pi/4"; with or without `*` after it) and either one string of `n_qubits` letters
+    ("-1.5*ZZI") or factors with qubit numbers ("0.5 X2", "Z0*Z3", "Z0 Z3"). A single letter without number is a
+    string of one qubit; "I" alone, or a bare number, is the constant at any width. Equal strings are added; the order
+    of first appearance stays.
 
     Raises:
         UsageError: naming character, width, letter or limit.
@@ -83,8 +85,11 @@ def parse_observable(text: str, n_qubits: int) -> PauliSum:
 
 
 def _where(text: str, place: int) -> str:
-    shown = text if len(text) <= SHOWN else text[:SHOWN] + "..."
-    return f"observable {shown!r}, character {place + 1}"
+    return f"observable {_short(text)!r}, character {place + 1}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN else text[:SHOWN] + "..."
 
 
 def _terms(text: str, n_qubits: int) -> Iterator[tuple[float, tuple[tuple[int, str], ...], int]]:
@@ -105,6 +110,7 @@ class _Reader:
         self.place = 0
         self.end = len(text.rstrip())
         self.first = True
+        self.after_times = False
 
     def at_end(self) -> bool:
         return self.place >= self.end
@@ -135,20 +141,37 @@ class _Reader:
         elif not self.first:
             raise self.fail(f"expected + or - before {token!r}", start)
         self.first = False
-        if kind == "number":
-            coefficient *= float(token)
-            if not math.isfinite(coefficient):
-                raise self.fail(f"coefficient {token} is not a finite float64", start)
-            self.place = after
-            kind, token, _, after = self.peek()
-            if kind not in ("times", "single", "string"):
+        if kind in ("number", "pi"):
+            coefficient *= self.coefficient()
+            kind = self.peek()[0]
+            if kind not in ("single", "string") and not self.after_times:
                 return coefficient, (), start
-            if kind == "times":
-                self.place = after
-                kind = self.peek()[0]
         if kind not in ("single", "string"):
             raise self.fail("expected a Pauli string such as ZZI, or factors such as Z1*Z2", self.peek()[2])
         return coefficient, self.paulis(), start
+
+    def coefficient(self) -> float:
+        """Numbers and pi, multiplied and divided; `after_times`: a `*` was read that belongs to what follows."""
+        value, divides, self.after_times = 1.0, False, False
+        while True:
+            kind, token, start, after = self.peek()
+            if kind not in ("number", "pi"):
+                if divides:
+                    raise self.fail("expected a number or pi after /, as in 1/2 ZZ", start)
+                return value
+            factor = math.pi if kind == "pi" else float(token)
+            if divides and factor == 0.0:
+                raise self.fail("a coefficient divided by zero", start)
+            value = value / factor if divides else value * factor
+            if not math.isfinite(value):
+                raise self.fail(f"coefficient {_short(token)} is not a finite float64", start)
+            self.place = after
+            last, (kind, _, _, after) = kind, self.peek()
+            divides, self.after_times = kind == "over", kind == "times"
+            if divides or self.after_times:
+                self.place = after
+            elif (last, kind) != ("number", "pi"):  # "2 3 ZZ" is a slip of the pen; "2 pi ZZ" is not
+                return value
 
     def paulis(self) -> tuple[tuple[int, str], ...]:
         kind, token, start, after = self.peek()
@@ -157,11 +180,15 @@ class _Reader:
             return self._dense(token, start)
         letters: dict[int, str] = {}
         while kind == "single":
-            qubit = int(token[1:])
+            digits = token[1:].lstrip("0") or "0"
+            qubit = int(digits) if len(digits) <= QUBIT_DIGITS_MAX else self.n_qubits
             if qubit >= self.n_qubits:
-                raise self.fail(f"{token} is on qubit {qubit}; the circuit has qubits 0 to {self.n_qubits - 1}", start)
+                named = f"{_short(token)} is on qubit {_short(digits)}"
+                raise self.fail(f"{named}; the circuit has qubits 0 to {self.n_qubits - 1}", start)
             if qubit in letters:
-                raise self.fail(f"{token}: qubit {qubit} appears twice in one term; multiply the letters first", start)
+                raise self.fail(
+                    f"{_short(token)}: qubit {qubit} appears twice in one term; multiply the letters first", start
+                )
             letters[qubit] = token[0]
             self.place = after
             kind, token, start, after = self.peek()
@@ -176,9 +203,8 @@ class _Reader:
         if token == "I":
             return ()
         if len(token) != self.n_qubits:
-            shown = token if len(token) <= SHOWN else token[:SHOWN] + "..."
             raise self.fail(
-                f"{shown} has {len(token)} letters and the circuit has {self.n_qubits} qubits; "
+                f"{_short(token)} has {len(token)} letters and the circuit has {self.n_qubits} qubits; "
                 "give one letter a qubit, or name the qubits as in Z0*Z3",
                 start,
             )

@@ -44,6 +44,7 @@ _COMMON = frozenset({
 STATEVECTOR = _COMMON | frozenset(["csx", "crx", "cry", "crz", "cu3", "cu", "ccz", "cswap"])
 DENSITY = _COMMON
 MATRIX_QUBITS_MAX = 6  # a 64 x 64 matrix; wider gates are lowered
+DENSITY_QUBITS_MAX = 2  # Aer applies a k-qubit matrix to a density matrix as one of 4**k x 4**k, made anew each shot
 CONDITION_BITS = 16  # Aer 0.18 compares wrongly above 32 bits: wider registers go word by word
 # Target rows that Aer controls by any number of qubits.
 _MULTI = {"x": "mcx", "y": "mcy", "z": "mcz", "p": "mcp", "rx": "mcrx", "ry": "mcry", "rz": "mcrz", "swap": "mcswap"}
@@ -143,7 +144,7 @@ class Writer:
             self.circuit.gate(op.gate, op.qubits, op.params, [], -1, None, op.gate)
         elif self.native is STATEVECTOR and self._multi_controlled(op):
             return
-        elif len(op.qubits) <= MATRIX_QUBITS_MAX:
+        elif len(op.qubits) <= (DENSITY_QUBITS_MAX if self.native is DENSITY else MATRIX_QUBITS_MAX):
             self.matrix(op.qubits, unitary(op.gate, _fixed(op), op.controls))
         else:
             for inner in lower_op(op, self.native | {"gphase"}, self.circuit.num_qubits):

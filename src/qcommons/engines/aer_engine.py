@@ -43,6 +43,8 @@ NATIVE = {"statevector": native.STATEVECTOR, "trajectories": native.STATEVECTOR,
 CHANNEL_KINDS = frozenset(CHANNELS)
 STATEVECTOR_QUBITS = 20  # the widest statevector that is returned
 SWAPS_A_GATE = 1
+WIDE_DENSITY_STEPS = 3  # further steps of a gate on three qubits or more, lowered to smaller ones
+SAMPLE_BYTES = 32  # a shot in Aer's list of samples, beyond its bits of 8 bytes each
 ALL_WANTS = frozenset({"counts", "expectations", "amplitudes", "statevector"})
 METHODS = (
     Method(
@@ -109,6 +111,8 @@ class AerEngine:
         shots = want.shots if isinstance(want, Counts) else 0
         restarts = shots if features.dynamic or (method == "trajectories" and features.n_noise) else 0
         steps = features.n_gates + features.n_noise + features.n_dynamic
+        if method == "density_matrix":
+            steps += WIDE_DENSITY_STEPS * features.n_wide
         singly = c["kraus"] * features.n_kraus + c["measure"] * features.measured if restarts else 0.0
         work = float(2**power) * (steps + singly + _reads(want)) * max(1, restarts)
         seconds = (
@@ -116,7 +120,8 @@ class AerEngine:
             + work * c["density_s" if method == "density_matrix" else "update_s"]
         )  # fmt: skip
         copies = 2 if isinstance(want, Statevector) else 1
-        return Cost(seconds, (copies * 16 << power) + (8 << 20), work)
+        samples = shots * (SAMPLE_BYTES + 8 * features.measured)
+        return Cost(seconds, (copies * 16 << power) + (8 << 20) + samples, work)
 
     def run(self, task: Task) -> Answer:
         _check_suited(task)
@@ -262,7 +267,8 @@ def _mps_cost(features: Features, want: Want, c: Mapping[str, float]) -> Cost | 
         + work * c["cube_s"] + n * bond**2 * c["draw_s"] * (1 + _reads(want)) + shots * n * c["shot_site_s"]
         + min(shots, bond**2) * n * bond * c["draw_s"] + histories * features.n_dynamic * c["history_s"]
     )  # fmt: skip
-    return Cost(seconds, min(mps_bytes(n, bond), 1 << 62) + (32 << 20), work, certain=False)
+    memory = min(mps_bytes(n, bond), 1 << 62) + (32 << 20) + shots * (n + SAMPLE_BYTES)
+    return Cost(seconds, memory, work, certain=False)
 
 
 def _probe_program(n: int, layers: int) -> Program:

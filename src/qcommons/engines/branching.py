@@ -204,15 +204,19 @@ def leaves(
     weight: W,
     split: Callable[[W, float], tuple[W, W]],
     flips: Mapping[int, tuple[float, float]] | None = None,
+    most: int | None = None,
 ) -> Iterator[tuple[S, list[int], W]]:
     """Every history with its final state, classical bits and weight; `state` is consumed.
 
     Args:
         flips: readout errors, qubit -> (P(1 | 0), P(0 | 1)); the recorded bit is what conditions read.
+        most: histories after which an attempt gives up; None for no bound, with exact weights LEAVES_MAX.
 
     Raises:
-        CapExceeded: with exact (float) weights, more than LEAVES_MAX histories.
+        CapExceeded: more than `most` histories.
     """
+    if most is None and isinstance(weight, float):
+        most = LEAVES_MAX
     waiting: list[tuple[Any, list[int], int, W]] = [(state, [0] * n_clbits, 0, weight)]
     done = 0
     while waiting:
@@ -238,8 +242,9 @@ def leaves(
                 outcome, record, p, weight = sides[-1]
                 _collapse(now, bits, step, outcome, record, p)
         done += 1
-        if isinstance(weight, float) and done > LEAVES_MAX:
-            raise CapExceeded(f"more than {LEAVES_MAX} measured histories; sample with shots instead")
+        if most is not None and done > most:
+            advice = "; sample with shots instead" if isinstance(weight, float) else ""
+            raise CapExceeded(f"more than {most} measured histories{advice}")
         yield now, bits, weight
 
 

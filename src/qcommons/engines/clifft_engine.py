@@ -133,7 +133,7 @@ class ClifftEngine:
         gates = f.n_gates + f.n_noise + f.measured
         work = 2.0**width * (shots + terms)
         seconds = c["call"] + gates * c["gate"] + work * c["amplitude"] + shots * (c["shot"] + f.measured * c["bit"])
-        memory = (4 << 20) + (BYTES_PER_AMPLITUDE << width) + shots * (2 * f.n_clbits + 200) + 400 * gates
+        memory = (4 << 20) + (BYTES_PER_AMPLITUDE << width) + shots * (2 * f.n_clbits + 40) + 400 * gates
         return Cost(seconds=seconds, memory_bytes=memory, work_units=work)
 
     def run(self, task: Task) -> Answer:

@@ -16,11 +16,13 @@ from qcommons.base.clock import seconds_text
 from qcommons.base.errors import Unavailable, UsageError
 from qcommons.circuits.features import Features, features
 from qcommons.circuits.noise import Noise
-from qcommons.circuits.program import Program
+from qcommons.circuits.program import Op, Program
+from qcommons.engines.answer_size import with_answer
 from qcommons.engines.branching import is_dynamic, split_terminal, straight
 from qcommons.engines.engine import Engine
 from qcommons.engines.frames import dry_width, observed_by
-from qcommons.engines.records import Answer, CapExceeded, Cost, Limits, Task, Unsuited, Want
+from qcommons.engines.join import JoinSize
+from qcommons.engines.records import Answer, CapExceeded, Cost, Counts, Expectations, Limits, Task, Unsuited, Want
 from qcommons.engines.select import Choice, Ladder, check_named, plural, select, size
 
 __all__ = ["Attempt", "Climber"]
@@ -29,6 +31,7 @@ TINY_QUBITS = 16
 TINY_WORK = 1 << 19  # amplitude-updates of a dense state, about a millisecond: reducing and choosing cost as much
 STATE_BYTES = 16
 SIZE_WORDS = ("; limit ", "2^", " width ", "a trial would cost")  # a refusal for memory or time, not for kind
+ADVISED_SHOTS = (10_000, 1_000)  # a Pauli string to +-0.01, +-0.03
 DEAR_BOND = 512  # from here a trial takes a minute and more
 
 
@@ -52,9 +55,11 @@ class Climber:
     clock_ns: Callable[[], int]
     engine: str | None = None
     method: str | None = None
+    watch: Callable[[Choice], None] | None = None  # told of each attempt as it starts: for progress lines
     attempts: list[Attempt] = field(default_factory=list)
     reasons: list[tuple[int, str]] = field(default_factory=list)
     predicted: list[Cost] = field(default_factory=list)
+    join: Cost | None = None  # of putting the samples of several parts together
     stops: list[tuple[int, float]] = field(default_factory=list)  # of this part: bond cap, share done
     start_ns: int = 0
 
@@ -73,10 +78,34 @@ class Climber:
         for rung in ladder.rungs:
             if self.hopeless(rung):
                 continue
+            if self.left().seconds <= 0:
+                break
             answer = self.attempt(rung, program, want, noise, seed)
             if answer is not None:
                 return answer
-        raise self.refusal(program, ladder)
+        raise self.refusal(program, want, noise, ladder)
+
+    def joins(self, join: JoinSize) -> None:
+        """Price the join of the parts so far; asked after each, so that one too large ends early.
+
+        Raises:
+            Unavailable: it does not fit, with the numbers.
+        """
+        if join.parts < 2:
+            return
+        self.join = cost = join.cost()
+        left = self.left()
+        if cost.memory_bytes > left.memory_bytes:
+            over, limit = f"needs up to {size(cost.memory_bytes)}", size(left.memory_bytes)
+        elif cost.seconds > left.seconds:
+            over, limit = f"takes about {seconds_text(cost.seconds)}", seconds_text(left.seconds)
+        else:
+            return
+        raise Unavailable(
+            f"the counts of {join.shots:,} shots of {plural(join.n_clbits, 'bit')} in {join.parts} or more independent "
+            f"parts: joining them {over}; limit {limit}. Nearest: fewer shots, or fewer measured qubits",
+            limit=limit,
+        )
 
     def ladder(self, program: Program, want: Want, noise: Noise | None) -> Ladder:
         if noise is None:
@@ -117,7 +146,10 @@ class Climber:
             measured=program.n_clbits,
         )  # fmt: skip
         cost = engine.cost(method, seen, want, {**engine.constants, **self.constants.get(name, {})})
-        if isinstance(cost, Unsuited) or cost.memory_bytes > self.limits.memory_bytes:
+        if isinstance(cost, Unsuited):
+            return None
+        cost = with_answer(cost, seen, want)
+        if cost.memory_bytes > self.limits.memory_bytes:
             return None
         why = f"{plural(n, 'qubit')}: a dense state of {size(STATE_BYTES << n)}"
         return Choice(name, method, cost, self.limits, why)
@@ -144,8 +176,11 @@ class Climber:
         before_ns = self.clock_ns()
         outcome = "done"
         answer = done = None
+        if self.watch is not None:
+            self.watch(rung)
+        limits = msgspec.structs.replace(rung.limits, seconds=min(rung.limits.seconds, self.left().seconds))
         try:
-            answer = self.engines[rung.engine].run(Task(program, want, rung.method, seed, rung.limits, noise))
+            answer = self.engines[rung.engine].run(Task(program, want, rung.method, seed, limits, noise))
         except CapExceeded as stopped:
             outcome, done = str(stopped), stopped.done
         except MemoryError:
@@ -161,30 +196,61 @@ class Climber:
             self.predicted.append(rung.cost)
         return answer
 
-    def refusal(self, program: Program, ladder: Ladder) -> Unavailable:
-        """What was needed, what the limits are, and the nearest change that would run."""
+    def shots_that_run(self, program: Program, noise: Noise | None) -> int | None:
+        """How many shots of all qubits would run here with a method of certain cost; None if even few would not."""
         n = program.n_qubits
-        tried = {f"{a.engine}/{a.method}": a.outcome for a in self.attempts if a.outcome != "done"}
-        causes = [f"{name} stopped at {outcome}" for name, outcome in tried.items()]  # the last, widest attempt
-        if any(self.hopeless(rung) for rung in ladder.rungs):
+        ends = tuple(Op("measure", (q,), (), (program.n_clbits + q,)) for q in range(n))
+        measured = Program(n, (*program.cregs, ("sampled", n)), (*program.ops, *ends))
+        seen = features(measured, noise)
+        for shots in ADVISED_SHOTS:
+            rungs = select(
+                seen, Counts(shots), self.engines, self.constants, self.left(),
+                engine=self.engine, method=self.method, width=lambda cap: dry_width(measured, cap),
+            ).rungs  # fmt: skip
+            if any(rung.cost.certain for rung in rungs):
+                return shots
+        return None
+
+    def refusal(self, program: Program, want: Want, noise: Noise | None, ladder: Ladder) -> Unavailable:
+        """The nearest change that would run, what was needed, and what the limits are."""
+        n = program.n_qubits
+        tried = {(a.engine, a.method): f"stopped at {a.outcome}" for a in self.attempts if a.outcome != "done"}
+        for rung in filter(self.hopeless, ladder.rungs):
             needed = self.bond_needed_log2()
-            causes.append(
-                f"wider bonds were not tried: the trials point to {'no end' if needed > 60 else f'2^{needed:.0f}'}"
-            )
-        causes += [r for r in ladder.refused if any(words in r for words in SIZE_WORDS)]
+            end = "no end" if needed > 60 else f"2^{needed:.0f}"
+            widest = tried.get((rung.engine, rung.method), "not tried").partition("; wider")[0]
+            tried[rung.engine, rung.method] = f"{widest}; wider bonds were not tried: the trials point to {end}"
+        causes = [(*name, why) for name, why in tried.items()]  # of each method its last, widest attempt
+        causes += [_parted(row) for row in ladder.refused if any(words in row for words in SIZE_WORDS)]
         what = f"no engine here runs this part of {plural(n, 'qubit')} and {plural(len(program.ops), 'operation')}"
+        shots = self.shots_that_run(program, noise) if isinstance(want, Expectations) else None
+        if shots is not None:
+            error = 1 / math.sqrt(shots)
+            what = f"add --shots {shots} for estimates to about ±{error:.1g} a Pauli string; exactly, {what}"
         if not causes:  # no limit was in the way, so no smaller program is the remedy
-            why = "; ".join(ladder.refused) or "no engine is installed for this"
+            why = f"none of {plural(len(ladder.refused), 'method')} can" if ladder.refused else "none is installed"
+            if len(ladder.refused) == 1:
+                why = ladder.refused[0]
             free = "; name no engine or method to let one be chosen" if self.engine or self.method else ""
-            return Unavailable(f"{what}: {why}{free}")
+            rows = map(_parted, ladder.refused if len(ladder.refused) > 1 else ())
+            return Unavailable(f"{what}: {why}{free}", tried=rows)
         limit = f"{size(self.limits.memory_bytes)}, {seconds_text(self.limits.seconds)}"
-        fits = max((self.limits.memory_bytes * 10 // 13 // STATE_BYTES).bit_length() - 1, 0)
+        mixed = noise is not None and bool(features(program, noise).noise_kinds - {"readout"})
+        state, double = ("density matrix", 2) if mixed else ("dense state", 1)
+        fits = max((self.limits.memory_bytes * 10 // 13 // STATE_BYTES).bit_length() - 1, 0) // double
         return Unavailable(
-            f"{what} within {limit.replace(',', ' and')}. A dense state needs "
-            f"{size(float(STATE_BYTES) * 2.0 ** min(n, 1000))}. {'; '.join(causes)}. Nearest: a dense state fits up "
+            f"{what} within {limit.replace(',', ' and')}: a {state} needs "
+            f"{size(float(STATE_BYTES) * 2.0 ** min(double * n, 1000))}. Nearest: a {state} fits up "
             f"to {fits} qubits; Clifford circuits, few non-Clifford gates or little entanglement fit far beyond",
-            limit=limit,
-        )
+            limit=limit, tried=causes,
+        )  # fmt: skip
+
+
+def _parted(refused: str) -> tuple[str, str, str]:
+    """(engine, method, why) of a row of `Ladder.refused`."""
+    name, _, why = refused.partition(": ")
+    engine, _, method = name.partition("/")
+    return engine, method, why
 
 
 def _terminal_only(program: Program) -> bool:

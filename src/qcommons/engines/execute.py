@@ -21,9 +21,10 @@ from qcommons.circuits.propagate import propagate
 from qcommons.engines.amplitudes import amplitudes
 from qcommons.engines.climb import Attempt, Climber
 from qcommons.engines.expectation import exact_estimates, sampled_estimates
-from qcommons.engines.join import joined_counts
+from qcommons.engines.join import JoinSize, joined_counts
 from qcommons.engines.records import Amplitudes, Answer, Cost, Counts, Expectations, Limits, Statevector, Want
 from qcommons.engines.registry import load_engines
+from qcommons.engines.select import Choice
 
 __all__ = ["Attempt", "Execution", "Request", "execute"]
 
@@ -68,8 +69,11 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     cregs: tuple[tuple[str, int], ...] = ()
 
 
-def execute(request: Request, clock_ns: Callable[[], int]) -> Execution:
+def execute(request: Request, clock_ns: Callable[[], int], watch: Callable[[Choice], None] | None = None) -> Execution:
     """Run one request.
+
+    Args:
+        watch: told of each attempt before it starts, for progress lines.
 
     Raises:
         UsageError: the want does not fit the program (width of an observable, unknown engine, ...).
@@ -77,8 +81,9 @@ def execute(request: Request, clock_ns: Callable[[], int]) -> Execution:
     """
     start_ns = clock_ns()
     climber = Climber(
-        load_engines(), request.constants, request.limits, clock_ns, engine=request.engine, method=request.method
-    )
+        load_engines(), request.constants, request.limits, clock_ns,
+        engine=request.engine, method=request.method, watch=watch,
+    )  # fmt: skip
     notes: list[str] = []
     program, want = request.program, request.want
     cregs: tuple[tuple[str, int], ...] = ()
@@ -170,13 +175,16 @@ def _counts(program: Program, want: Counts, request: Request, climber: Climber, 
     parts = components(reduced)
     if len(parts) > 1:
         notes.append(f"{len(parts)} independent parts were run separately")
-    answers = [
-        climber.run(p.program, want, restrict_noise(noise, p.qubits), derive(seed, "part", i))
-        for i, p in enumerate(parts)
-    ]
+    answers: list[Answer] = []
+    pairs: list[tuple[dict[str, int], tuple[int, ...]]] = []
+    join = JoinSize(program.n_clbits, want.shots)
+    for i, p in enumerate(parts):
+        answers.append(climber.run(p.program, want, restrict_noise(noise, p.qubits), derive(seed, "part", i)))
+        pairs.append((answers[-1].counts or {}, p.clbits))
+        join.add(*pairs[-1])
+        climber.joins(join)
     if not parts:
         climber.reasons.append((0, "every outcome follows from the initial state: nothing to simulate"))
-    pairs = [(a.counts or {}, p.clbits) for a, p in zip(answers, parts, strict=True)]
     counts = joined_counts(pairs, constants, program.n_clbits, want.shots, seed)
     return _merged(answers, counts)
 
@@ -214,9 +222,10 @@ def _reason(climber: Climber) -> str:
 
 def _total(climber: Climber) -> Cost:
     costs = climber.predicted
+    join = [] if climber.join is None else [climber.join]
     return Cost(
-        seconds=sum(c.seconds for c in costs),
-        memory_bytes=max((c.memory_bytes for c in costs), default=0),
+        seconds=sum(c.seconds for c in [*costs, *join]),
+        memory_bytes=max((c.memory_bytes for c in [*costs, *join]), default=0),
         work_units=sum(c.work_units for c in costs),
         certain=all(c.certain for c in costs),
     )

@@ -39,7 +39,7 @@ TURNS: dict[str, tuple[str, ...]] = {"X": ("h",), "Y": ("sdg", "h"), "Z": ()}  #
 def exact_estimates(
     program: Program, want: Expectations, noise: Noise | None, seed: int, climber: Climber, notes: list[str]
 ) -> Answer:
-    """One exact estimate an observable (error_bound carries a method's own error)."""
+    """One computed estimate an observable, exact where error_bound, the methods' own error, is 0."""
     where = tuple(range(program.n_qubits))
     if noise is None:
         walked = propagate(program, settle=True)
@@ -55,14 +55,17 @@ def exact_estimates(
         for _, paulis in terms:
             strings[paulis] = 1.0
     answers: list[Answer] = []
+    errors: dict[Paulis, float] = {}
     asked = [p for p in strings if p]
     for group in _cones(program, asked, noise):
-        for paulis, value in _values(program, group, noise, seed, climber, answers).items():
-            strings[paulis] = value
+        values, own = _values(program, group, noise, seed, climber, answers)
+        strings |= values
+        errors |= own
     if not answers:
         climber.reasons.append((0, "the observables follow from the initial state: nothing to simulate"))
     estimates = tuple(Estimate(math.fsum(c * strings[p] for c, p in terms)) for terms in moved)
-    return _answer(answers, estimates, _norm(want))
+    bound = max((math.fsum(abs(c) * errors.get(p, 0.0) for c, p in terms) for terms in moved), default=0.0)
+    return _answer(answers, estimates, bound)
 
 
 def _measurement_noise(want: Expectations, noise: Noise) -> bool:
@@ -119,10 +122,14 @@ def _cones(program: Program, strings: list[Paulis], noise: Noise | None) -> list
 
 def _values(
     program: Program, strings: list[Paulis], noise: Noise | None, seed: int, climber: Climber, answers: list[Answer]
-) -> dict[Paulis, float]:
+) -> tuple[dict[Paulis, float], dict[Paulis, float]]:
+    """Value of each string, and the methods' own error of it.
+
+    A string is the product of its values in the parts, none above 1 in size: their errors add up.
+    """
     cone = _reduced(program, strings, noise)
     support = tuple(sorted({q for paulis in strings for q, _ in paulis}))
-    values = dict.fromkeys(strings, 1.0)
+    values, errors = dict.fromkeys(strings, 1.0), dict.fromkeys(strings, 0.0)
     for i, part in enumerate(components(cone, keep_qubits=support)):
         new = {old: k for k, old in enumerate(part.qubits)}
         inside = {p: tuple((new[q], letter) for q, letter in p if q in new) for p in strings}
@@ -130,6 +137,7 @@ def _values(
         if not unique:
             continue
         ended = _measured_last(part.program)
+        own = 0.0
         table = {p: 0.0 for p in unique if any(letter != "Z" and q in ended for q, letter in p)}
         unique = [p for p in unique if p not in table]
         if not unique:
@@ -139,13 +147,15 @@ def _values(
             noise_here = restrict_noise(noise, part.qubits)
             answer = climber.run(part.program, Expectations(sums), noise_here, derive(seed, "part", i))
             answers.append(answer)
+            own = answer.error_bound
             table |= {p: e.value for p, e in zip(unique, answer.estimates or (), strict=True)}
         else:  # untouched qubits are in |0>
             table |= {p: float(all(letter == "Z" for _, letter in p)) for p in unique}
         for paulis, local in inside.items():
             if local:
                 values[paulis] *= table[local]
-    return values
+                errors[paulis] += own
+    return values, errors
 
 
 def _measured_last(program: Program) -> set[int]:
@@ -211,7 +221,8 @@ def sampled_estimates(
     estimates = tuple(
         Estimate(v, math.sqrt(var), shots if var else None) for v, var in zip(values, variances, strict=True)
     )
-    return _answer(answers, estimates, 2 * _norm(want))  # counts that move by e in total variation move a mean by 2 e
+    # counts that move by e in total variation move a mean by 2 e
+    return _answer(answers, estimates, 2 * _norm(want) * sum(answer.error_bound for answer in answers))
 
 
 def _group_counts(
@@ -245,11 +256,11 @@ def _group_counts(
 
 
 def _norm(want: Expectations) -> float:
-    return max((sum(abs(t.coefficient) for t in s.terms) for s in want.observables), default=0.0)
+    """How far the largest observable is from a constant: constant terms have no error."""
+    return max((sum(abs(t.coefficient) for t in s.terms if t.paulis) for s in want.observables), default=0.0)
 
 
-def _answer(answers: list[Answer], estimates: tuple[Estimate, ...], scale: float) -> Answer:
-    """scale: how far an estimate may move for each unit of the answers' own errors."""
+def _answer(answers: list[Answer], estimates: tuple[Estimate, ...], error_bound: float) -> Answer:
     if not answers:
         return Answer("numpy", "constant", estimates=estimates)
     facts: dict[str, float] = {}
@@ -260,6 +271,6 @@ def _answer(answers: list[Answer], estimates: tuple[Estimate, ...], scale: float
         "+".join(dict.fromkeys(a.engine for a in answers)),
         "+".join(dict.fromkeys(a.method for a in answers)),
         estimates=estimates,
-        error_bound=scale * sum(a.error_bound for a in answers),
+        error_bound=error_bound,
         facts=facts,
     )

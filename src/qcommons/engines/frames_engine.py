@@ -48,6 +48,7 @@ METHODS = (
         cost_hint="2^(active width) x non-Clifford rotations; linear in qubits and Clifford gates",
     ),
 )  # fmt: skip
+UNDER_CONTROL = 3  # rotations that one becomes under the control that a deferred measurement is
 BYTES_PER_AMPLITUDE = 56  # the state, its copy while folding, probabilities and their running sum
 
 
@@ -107,7 +108,7 @@ class FramesEngine:
             seen = f"is above {f.width_cap}" if f.width_cap else "was not searched"
             return Unsuited(f"the active width of {f.n_non_clifford} non-Clifford gates {seen}")
         size = 2.0**width
-        rotations = 7 * f.n_wide + f.n_non_clifford
+        rotations = (7 * f.n_wide + f.n_non_clifford) * (UNDER_CONTROL if f.dynamic else 1)
         dense = max(0, rotations - width) + 2 * min(width, rotations + 1)  # the register grows while they come
         seconds = c["call"] + f.n_gates * (c["gate"] + f.n_qubits * c["row"]) + rotations * c["rotation"]
         memory = (1 << 20) + 2 * f.n_qubits**2 + _peak_bytes(width)
@@ -115,7 +116,7 @@ class FramesEngine:
             folds = min(width, f.measured) + 2
             seconds += c["amplitude"] * size * (dense + folds) + f.measured**2 * c["pair"]
             seconds += want.shots * (c["shot"] + f.measured * c["bit"])
-            memory += want.shots * (2 * f.n_clbits + 200) + (1 << 26)
+            memory += want.shots * (2 * f.n_clbits + 8 * width + 40) + (1 << 26)
         elif isinstance(want, Expectations):
             terms = sum(len(o.terms) for o in want.observables)
             seconds += c["amplitude"] * size * (dense + terms) + terms * c["rotation"]

@@ -17,7 +17,7 @@ from qcommons.circuits.features import Features
 from qcommons.circuits.noise import Noise, channels_after, readout_for
 from qcommons.circuits.observables import PauliSum
 from qcommons.circuits.program import Op, Program
-from qcommons.engines import branching, sampling
+from qcommons.engines import answer_size, branching, sampling
 from qcommons.engines.dense import DenseState, DensityState, Superop, superop
 from qcommons.engines.engine import version_of
 from qcommons.engines.records import (
@@ -89,7 +89,10 @@ class NumpyEngine:
             return Unsuited("the final state of a dynamic circuit is a mixture: it has no amplitudes")
         shots = want.shots if isinstance(want, Counts) else 1
         runs = _histories(features, want)
-        fixed = constants["task"] + shots * constants["shot"] * (1 + features.n_clbits / 64)
+        draws = answer_size.draws_max(shots, min(features.n_branching, n) if method == "sparse" else n, runs)
+        if "readout" in features.noise_kinds and shots <= sampling.SINGLY_MAX:
+            draws = float(shots)
+        fixed = constants["task"] + draws * constants["shot"] * (1 + features.n_clbits / 64)
         reads = _reads(want)
         if method == "sparse":
             bits = min(features.n_branching, n)

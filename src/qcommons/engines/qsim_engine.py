@@ -2,7 +2,8 @@
 
 Flow: select -> *qsim* (in a worker) -> Answer. Ten times the speed of double precision engines on
 dense circuits of 20 to 30 qubits, at about seven digits: amplitudes are complex64. Unitary
-circuits with measurements at the end.
+circuits with measurements at the end. Every answer carries what rounding may have done to it, measured against double
+precision and not proved: see `rounding_bound`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from qcommons.base.errors import Corrupt, UsageError
 from qcommons.base.seeds import stream
 from qcommons.circuits.features import Features
+from qcommons.circuits.lower import lower_op
 from qcommons.circuits.observables import PauliSum
 from qcommons.circuits.program import Op
 from qcommons.engines.branching import is_dynamic, split_terminal
@@ -48,6 +50,7 @@ METHOD = Method(
 STATEVECTOR_QUBITS = 20  # the widest statevector that is returned
 QUBITS_MAX = 40
 FUSED_QUBITS = 3  # fastest of 2 to 6 on random circuits and QAOA (docs/engines/qsim.md)
+ROUNDING = 2.0**-24  # unit roundoff of float32 (IEEE 754 binary32)
 NARROW = 12  # below so many qubits fusing costs more than it saves
 
 
@@ -104,21 +107,23 @@ class QsimEngine:
         if (8 << n) > task.limits.memory_bytes:
             raise CapExceeded(f"qsim needs {8 << n} B for {n} qubits; limit {task.limits.memory_bytes} B")
         want = task.want
+        error = rounding_bound(_steps(body, n), want)  # type: ignore[arg-type]  # not dynamic: plain ops only
         if isinstance(want, Expectations):
-            return Answer("qsim", METHOD.name, estimates=_expectations(body, n, want.observables))  # type: ignore[arg-type]
+            estimates = _expectations(body, n, want.observables)  # type: ignore[arg-type]
+            return Answer("qsim", METHOD.name, estimates=estimates, error_bound=error)
         psi, phase = _state(body, n)  # type: ignore[arg-type]  # not dynamic: plain ops only
         match want:
             case Counts(shots):
                 rng = stream(task.seed, "qsim", "counts")
                 outcomes, repeats = draw_state(psi, shots, rng)
                 counts = basis_counts(outcomes, repeats, measured, task.program.n_clbits)
-                return Answer("qsim", METHOD.name, counts=counts)
+                return Answer("qsim", METHOD.name, counts=counts, error_bound=error)
             case Amplitudes(bitstrings):
                 chosen = psi[[int(b or "0", 2) for b in bitstrings]]
             case _:
                 chosen = psi
         vector = (chosen.astype(np.complex128) * np.exp(1j * phase)).tolist()
-        return Answer("qsim", METHOD.name, amplitudes=tuple((a.real, a.imag) for a in vector))
+        return Answer("qsim", METHOD.name, amplitudes=tuple((a.real, a.imag) for a in vector), error_bound=error)
 
     def probes(self) -> tuple[tuple[str, Task, float], ...]:
         from qcommons.engines.calibrate import probe_task
@@ -139,6 +144,28 @@ class QsimEngine:
 
 
 ENGINE = QsimEngine()
+
+
+def rounding_bound(steps: int, want: Want) -> float:
+    """What float32 may have done to the answer, after so many gates as they are handed to qsim.
+
+    The state is off by at most `steps` unit roundoffs in norm. This was measured, against float64: by at most 0.30 of
+    that in 200 random circuits, 0.57 in circuits that repeat one gate, where roundings add up in step (which is why it
+    grows with the gates, not their root); at 95 % confidence fewer than 1.5 % of such random circuits exceed it
+    (docs/engines/qsim.md). From there: two states d apart have means at most 2 d |O| apart, and outcomes at most d in
+    total variation.
+    """
+    error = steps * ROUNDING
+    if not isinstance(want, Expectations):
+        return error
+    return 2 * error * max((sum(abs(t.coefficient) for t in o.terms if t.paulis) for o in want.observables), default=0)
+
+
+def _steps(gates: tuple[Op, ...], n: int) -> int:
+    """Gates as qsim gets them: those it has no kernel for are lowered to several."""
+    from qcommons.engines.qsim_circuit import ALL_ROWS
+
+    return sum(1 if op.gate == "gphase" else len(lower_op(op, ALL_ROWS, max(1, n), controls=True)) for op in gates)
 
 
 def _check_suited(task: Task, dynamic: bool) -> None:

@@ -17,8 +17,9 @@ from qcommons.base.errors import UsageError
 from qcommons.base.seeds import stream
 from qcommons.circuits.features import Features
 from qcommons.circuits.observables import PauliSum
-from qcommons.circuits.program import Op
+from qcommons.circuits.program import Op, flat_ops
 from qcommons.engines import branching, sampling
+from qcommons.engines.answer_size import draws_max
 from qcommons.engines.engine import version_of
 from qcommons.engines.qulacs_fusion import fused
 from qcommons.engines.qulacs_gates import compiled
@@ -87,7 +88,10 @@ class QulacsEngine:
             runs = (1 + min(float(most), 2.0 ** min(features.n_dynamic, 40))) / 2
         units = (gates + reads) * 2.0**n * runs
         seconds = (
-            constants["task"] + gates * constants["gate"] + units * constants["amplitude"] + shots * constants["shot"]
+            constants["task"]
+            + gates * constants["gate"]
+            + units * constants["amplitude"]
+            + draws_max(shots, n, runs) * constants["shot"]
         )
         if features.dynamic:
             seconds += runs * features.n_dynamic * 5 * constants["gate"]
@@ -168,6 +172,7 @@ class _State:
 
 # Making a qulacs state costs 18 us (it seeds a generator), clearing one 1 us. A state is taken out of
 # here while in use, so callers never share one.
+STEP_S = 4e-6  # one operation of one history on a small state: a measurement is five gates
 SPARE: dict[int, _State] = {}
 SPARE_QUBITS = 12
 
@@ -199,8 +204,13 @@ def _counts(task: Task, shots: int) -> Answer:
     body, measured = branching.split_terminal(program)
     counts = {}
     histories = 0
-    code = branching.compile_ops(body, lambda ops: _block(n, ops))
-    for state, bits, times in branching.leaves(code, _start(n), program.n_clbits, shots, branching.binomial_split(rng)):
+    history_s = sum(1 for _ in flat_ops(body)) * (STEP_S + 2.0**n * ENGINE.constants["amplitude"])
+    most = max(1, int(min(task.limits.seconds / max(history_s, STEP_S), shots)))
+    found = branching.leaves(
+        branching.compile_ops(body, lambda ops: _block(n, ops)), _start(n), program.n_clbits, shots,
+        branching.binomial_split(rng), most=most,
+    )  # fmt: skip
+    for state, bits, times in found:
         outcomes, repeats = sampling.draw_state(state.vector(), times, rng)
         sampling.add_counts(counts, sampling.basis_counts(outcomes, repeats, measured, program.n_clbits, bits))
         histories += 1

@@ -28,8 +28,8 @@ class Counts(msgspec.Struct, frozen=True, tag=True):
 class Expectations(msgspec.Struct, frozen=True, tag=True):
     """One estimate an observable, on the final state.
 
-    shots: None for the exact value; else sampled with this many shots for each group of
-        qubit-wise commuting terms (jobs/plan makes the groups; engines see exact requests or counts).
+    shots: None for the computed value; else sampled with this many shots for each group of
+        qubit-wise commuting terms (jobs/plan makes the groups; engines see requests to compute, or counts).
     """
 
     observables: tuple[PauliSum, ...]
@@ -74,7 +74,7 @@ class Estimate(msgspec.Struct, frozen=True):
     """value +- stderr, one standard error.
 
     shots: of each measurement setting it was sampled with; stderr is then above 0 (`standard_error`).
-        None: not sampled, stderr is 0.0 and the value exact up to float rounding (or `Answer.error_bound`).
+        None: computed, stderr is 0.0; exact up to the rounding of float64 where `Answer.error_bound` is 0.
     """
 
     value: float
@@ -88,8 +88,9 @@ class Answer(msgspec.Struct, frozen=True):
     counts: bits of all clbits without spaces (clbit 0 rightmost) -> shots.
     estimates: one an observable, in order.
     amplitudes: (re, im) in the order asked; for Statevector all, index order.
-    error_bound: bound of the method's own error in what is given, 0.0 for exact methods: total variation
-        of the counts' distribution, absolute error of any estimate, norm of the error of the amplitudes.
+    error_bound: bound of the method's own error in what is given (or a measured estimate of it, where its engine
+        says so), beside that of sampling: total variation of the counts' distribution, absolute error of any
+        estimate, norm of the error of the amplitudes. 0.0: nothing was lost but the rounding of float64.
     facts: numbers worth showing ("bond_dimension", "active_width", "terms_peak", ...).
     """
 

@@ -21,6 +21,7 @@ Integers = NDArray[np.int64]
 Flips = Mapping[int, tuple[float, float]]  # classical bit -> (P(1 | 0), P(0 | 1))
 BLOCK = 256  # amplitudes a block in `draw_state`: a block is 4 KiB
 OPEN = 4096  # blocks opened at once: 16 MiB
+SINGLY_MAX = 1 << 20  # shots that readout errors meet one by one; more are flipped outcome by outcome
 
 
 def draw(probabilities: NDArray[np.float64], shots: int, rng: np.random.Generator) -> tuple[Integers, Integers]:
@@ -133,9 +134,28 @@ def _flipped_counts(
 ) -> dict[str, int]:  # fmt: skip
     if not flips or rng is None:
         return bit_counts(matrix, repeats)
+    errors = {c: f for c, f in flips.items() if c in measured}
+    if int(repeats.sum()) > SINGLY_MAX:
+        return bit_counts(*_flipped_rows(matrix, repeats, errors, rng))
     shots = np.repeat(matrix, repeats, axis=0)
-    flip_bits(shots, {c: f for c, f in flips.items() if c in measured}, rng)
+    flip_bits(shots, errors, rng)
     return bit_counts(shots)
+
+
+def _flipped_rows(
+    matrix: NDArray[np.bool_], repeats: Integers, flips: Flips, rng: np.random.Generator
+) -> tuple[NDArray[np.bool_], Integers]:
+    """`flip_bits` of rows and their multiplicities: as many of each flip as a binomial draw says."""
+    for clbit, (p1_given_0, p0_given_1) in sorted(flips.items()):
+        wrong = rng.binomial(repeats, np.where(matrix[:, clbit], p0_given_1, p1_given_0))
+        turned = matrix[wrong > 0]
+        turned[:, clbit] ^= True
+        matrix = np.concatenate((matrix[repeats > wrong], turned))
+        repeats = np.concatenate(((repeats - wrong)[repeats > wrong], wrong[wrong > 0]))
+        _, first, where = np.unique(np.packbits(matrix, axis=1), axis=0, return_index=True, return_inverse=True)
+        repeats = np.bincount(where.reshape(-1), repeats, len(first)).astype(np.int64)  # exact below 2**53
+        matrix = matrix[first]
+    return matrix, repeats
 
 
 def integer_counts(values: Integers, repeats: Integers, width: int) -> dict[str, int]:
@@ -160,13 +180,14 @@ def bit_counts(bits: NDArray[Any], repeats: Integers | None = None) -> dict[str,
     rows, width = bits.shape
     times = [1] * rows if repeats is None else repeats.tolist()
     if width <= 62 and width:
-        weights = np.int64(1) << np.arange(width, dtype=np.int64)
-        values = bits.astype(np.int64) @ weights
+        values = np.zeros(rows, dtype=np.int64)
+        for clbit in range(width):  # a column at a time: a matrix of integers would take eight times the bits
+            values |= bits[:, clbit].astype(np.int64) << clbit
         merged, where = np.unique(values, return_inverse=True)
         sums = np.zeros(len(merged), dtype=np.int64)
         np.add.at(sums, where, 1 if repeats is None else repeats)
         return integer_counts(merged, sums, width)
-    packed = np.packbits(bits.astype(np.uint8), axis=1).tobytes()
+    packed = np.packbits(bits.astype(np.bool_, copy=False), axis=1).tobytes()
     step = (width + 7) // 8
     grouped: dict[bytes, int] = {}
     for row in range(rows):

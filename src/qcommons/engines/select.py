@@ -17,6 +17,7 @@ import msgspec
 from qcommons.base.clock import seconds_text
 from qcommons.base.errors import Unavailable, UsageError
 from qcommons.circuits.features import Features
+from qcommons.engines.answer_size import with_answer
 from qcommons.engines.engine import Engine
 from qcommons.engines.records import (
     Amplitudes,
@@ -41,6 +42,9 @@ WIDTH_CAP = 26  # active qubits looked for: 2**26 amplitudes are 1 GiB
 SPARSE_CAPS = (1 << 12, 1 << 16, 1 << 20)  # 2**20 terms take about 100 MB
 SPARSE_SHARE = 0.25  # of a trial at its cap throughout: terms grow to it late, or never (0.13 to 0.9 were measured)
 BOND_CAPS = (8, 16, 64, 256, 512, 1024)  # 1024 takes about 10 minutes at 60 qubits
+STOP_FACTOR, STOP_GROWTH = 4.0, 8.0  # a first attempt capped by time, in its predicted seconds; each further one
+HISTORIES_METHOD = ("qulacs", "statevector")  # stops where its histories would take longer than its limit
+HISTORIES_SHARE = 0.25
 TRIAL_SHARE = {"sparse": 0.1, "mps": 0.25, "contract": 0.5}  # of the best certain method's seconds
 
 
@@ -150,7 +154,7 @@ def _rows(
                 if isinstance(cost, Unsuited):
                     gap = cost.reason
                 else:
-                    rows.append(_Row(candidate, declared, cost))
+                    rows.append(_Row(candidate, declared, with_answer(cost, features, want)))
             if gap is not None:
                 refused.append(f"{name}/{declared.name}: {gap}")
     return rows
@@ -223,7 +227,7 @@ def _trials(
         budget = limits.seconds if forced or best == float("inf") else TRIAL_SHARE.get(row.method.name, 0.1) * best
         if row.method.name == "sparse":
             budget = max(budget, min(SPARSE_FLOOR_S, limits.seconds))
-        steps = _steps(row, features, want, merged, limits, budget)
+        steps = _steps(row, features, want, merged, limits, budget, forced)
         if not steps:
             over = _over(row.cost, limits)
             refused.append(f"{row.engine.name}/{row.method.name}: {over or 'a trial would cost more than it can save'}")
@@ -231,13 +235,33 @@ def _trials(
             # one trial, the largest that the budget allows; before it a small sparse one, which ends in 2 ms
             steps = [*steps[:1], *steps[1:][-1:]] if row.method.name == "sparse" else steps[-1:]
         choices.extend(steps)
+    if features.dynamic and best < float("inf") and not forced:
+        choices.extend(_few_histories(rows, limits, best))
     choices.sort(key=lambda c: (c.cost.seconds, c.engine))
     return choices
 
 
+def _few_histories(rows: list[_Row], limits: Limits, best: float) -> list[Choice]:
+    """A short attempt of a dense method whose price is a bound: a program may follow far fewer histories.
+
+    Phase estimation of an exact phase measures dozens of bits and has one history.
+    """
+    seconds = HISTORIES_SHARE * best
+    return [
+        Choice(
+            row.engine.name, row.method.name, msgspec.structs.replace(row.cost, seconds=seconds),
+            msgspec.structs.replace(limits, seconds=seconds), f"{row.method.help}; tried for few measured histories",
+        )
+        for row in rows
+        if (row.engine.name, row.method.name) == HISTORIES_METHOD
+        and row.cost.seconds > best and row.cost.memory_bytes <= limits.memory_bytes
+    ]  # fmt: skip
+
+
 def _steps(
-    row: _Row, features: Features, want: Want, constants: Mapping[str, float], limits: Limits, budget: float
-) -> list[Choice]:
+    row: _Row, features: Features, want: Want, constants: Mapping[str, float], limits: Limits, budget: float,
+    forced: bool,
+) -> list[Choice]:  # fmt: skip
     """The caps of one method that fit the budget, growing."""
     caps: list[tuple[int, dict[str, float], dict[str, int]]]
     if row.method.name == "sparse":
@@ -249,19 +273,39 @@ def _steps(
         caps = [c for c in caps if c[0] < 2 * top] or caps[:1]
         label = "bond dimension up to {:,}"
     else:
-        return [] if _over(row.cost, limits) or row.cost.seconds > budget else [
-            Choice(row.engine.name, row.method.name, row.cost, limits, row.method.help)
-        ]  # fmt: skip
+        return _timed_steps(row, limits, budget, forced)
     steps: list[Choice] = []
     for cap, feature, limit in caps:
-        cost = row.engine.cost(row.method.name, msgspec.structs.replace(features, **feature), want, constants)
-        if row.method.name == "sparse" and not isinstance(cost, Unsuited):
-            cost = msgspec.structs.replace(cost, seconds=cost.seconds * SPARSE_SHARE)
-        if isinstance(cost, Unsuited) or _over(cost, limits) or cost.seconds > budget:
+        capped = msgspec.structs.replace(features, **feature)
+        cost = row.engine.cost(row.method.name, capped, want, constants)
+        if isinstance(cost, Unsuited):
+            break
+        share = SPARSE_SHARE if row.method.name == "sparse" else 1.0
+        cost = with_answer(msgspec.structs.replace(cost, seconds=cost.seconds * share), capped, want)
+        if _over(cost, limits) or cost.seconds > budget:
             break
         why = f"{row.method.help}; tried with {label.format(cap)}"
         steps.append(Choice(row.engine.name, row.method.name, cost, msgspec.structs.replace(limits, **limit), why))
     return steps
+
+
+def _timed_steps(row: _Row, limits: Limits, budget: float, forced: bool) -> list[Choice]:
+    """Attempts of a method that is capped by time alone: a few times its prediction, then eight times more, ...
+
+    A prediction that is far off then costs no more than a share of what comes after it.
+    """
+    top = min(budget, limits.seconds)
+    if _over(row.cost, limits) or row.cost.seconds > top:
+        return []
+    steps: list[Choice] = []
+    cost, allowed = row.cost, top if forced else min(STOP_FACTOR * row.cost.seconds, top)
+    while True:
+        capped = msgspec.structs.replace(limits, seconds=allowed)
+        why = f"{row.method.help}; tried for at most {seconds_text(allowed)}"
+        steps.append(Choice(row.engine.name, row.method.name, cost, capped, why))
+        if allowed >= top:
+            return steps
+        cost, allowed = msgspec.structs.replace(cost, seconds=allowed), min(STOP_GROWTH * allowed, top)
 
 
 def _choice(row: _Row, features: Features, limits: Limits, trials: list[Choice]) -> Choice:

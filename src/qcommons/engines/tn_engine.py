@@ -48,6 +48,7 @@ METHOD = Method(
 TRIALS, TRIALS_HARD = 16, 128  # random-greedy paths
 HARD_FROM = 1e7  # multiplications from which more trials, and reconfiguring the best, pay
 HARD_TENSOR_S = 0.025  # seconds a tensor that the thorough search takes
+HOPELESS = 100.0  # a thorough search has found paths 5 to 20 times cheaper: one this far over the limit is left
 RECONFIGURE_SIZE = 8  # subtrees of that many tensors are solved exactly
 BYTES = 16
 PEAKS = 3  # intermediate tensors alive at once, in units of the largest one
@@ -101,7 +102,7 @@ class TnEngine:
         body, _ = split_terminal(task.program)
         _check_suited(task, is_dynamic(body))
         program = Program(task.program.n_qubits, (), body)
-        contractor = _Contractor(task.limits, derive(task.seed, "tn", "path", bits=31), self.constants["multiply_s"])
+        contractor = _Contractor(task.limits, derive(task.seed, "tn", "path", bits=31), self.constants)
         if isinstance(task.want, Amplitudes):
             found = _amplitudes(program, task.want.bitstrings, contractor)
             return Answer("tn", METHOD.name, amplitudes=found, facts=contractor.facts)
@@ -171,11 +172,11 @@ def _pauli(program: Program, term: Term, contractor: _Contractor) -> float:
 class _Contractor:
     """Plans and contracts under the limits of one task; `facts` keeps the largest plan."""
 
-    def __init__(self, limits: Limits, seed: int, multiply_s: float) -> None:
+    def __init__(self, limits: Limits, seed: int, constants: Mapping[str, float]) -> None:
         self.limits = limits
         self.seed = seed
-        self.multiply_s = multiply_s
-        self.seconds = 0.0  # predicted for everything planned so far
+        self.constants = constants
+        self.seconds = 0.0  # predicted for everything planned so far, and for its planning
         self.facts: dict[str, float] = {"width": 0.0, "multiplications": 0.0, "slices": 1.0}
 
     def plan(self, network: Network, times: int) -> Any:
@@ -192,36 +193,53 @@ class _Contractor:
             for indices, array in zip(names, network.arrays, strict=True)
             for name, size in zip(indices, array.shape, strict=True)
         }
-        for trials in (TRIALS, TRIALS_HARD):
-            search = cotengra.RandomGreedyOptimizer(max_repeats=trials, seed=self.seed, parallel=False)
-            tree = cotengra.array_contract_tree(names, (), sizes, optimize=search)
-            spend = HARD_TENSOR_S * len(names)
-            if tree.contraction_cost() <= HARD_FROM or spend > self.limits.seconds / 2:
-                break
-        else:
-            tree = tree.subtree_reconfigure(subtree_size=RECONFIGURE_SIZE, seed=self.seed)
+        tree = self._searched(names, sizes)
         target = max(1, self.limits.memory_bytes // (PEAKS * BYTES))
         if tree.max_size() > target:
-            before = tree.contraction_cost()
-            if tree.max_size() / target * before * self.multiply_s > SLICED_MAX * self.limits.seconds:
+            if tree.max_size() / target * self._price(tree) > SLICED_MAX * self.limits.seconds:
                 raise CapExceeded(
                     f"contraction of width {tree.contraction_width():.0f} needs {tree.max_size() * BYTES:.1e} B; "
                     f"limit {self.limits.memory_bytes} B"
                 )
             tree = tree.slice(target_size=target, seed=self.seed)
-        work = float(tree.contraction_cost())
-        self.seconds += work * times * self.multiply_s
+        self.seconds += self._price(tree) * times
         if self.seconds > self.limits.seconds:
-            raise CapExceeded(
-                f"contraction of width {tree.contraction_width():.0f} takes about {self.seconds:.2g} s; "
-                f"limit {self.limits.seconds:.2g} s"
-            )
+            raise self._too_long(tree, self.seconds)
         self.facts = {
             "width": max(self.facts["width"], float(tree.contraction_width())),
-            "multiplications": self.facts["multiplications"] + work * times,
+            "multiplications": self.facts["multiplications"] + float(tree.contraction_cost()) * times,
             "slices": max(self.facts["slices"], float(tree.nslices)),
         }
         return tree
+
+    def _searched(self, names: list[tuple[str, ...]], sizes: dict[str, int]) -> Any:
+        """The best tree of a quick search, or of a thorough one where that may pay and there is time for it."""
+        import cotengra
+
+        def search(trials: int) -> Any:
+            optimizer = cotengra.RandomGreedyOptimizer(max_repeats=trials, seed=self.seed, parallel=False)
+            return cotengra.array_contract_tree(names, (), sizes, optimize=optimizer)
+
+        tree = search(TRIALS)
+        self.seconds += self.constants["path_s"] * len(names)
+        thorough_s = HARD_TENSOR_S * len(names)
+        if tree.contraction_cost() <= HARD_FROM or self.seconds + thorough_s > self.limits.seconds / 2:
+            return tree
+        if self._price(tree) > HOPELESS * self.limits.seconds:
+            raise self._too_long(tree, self._price(tree))
+        self.seconds += thorough_s
+        return search(TRIALS_HARD).subtree_reconfigure(subtree_size=RECONFIGURE_SIZE, seed=self.seed)
+
+    def _price(self, tree: Any) -> float:
+        """Seconds of one contraction along this very tree."""
+        each = float(tree.N * tree.nslices) * self.constants["tensor_s"]
+        return float(tree.contraction_cost()) * self.constants["multiply_s"] + each
+
+    def _too_long(self, tree: Any, seconds: float) -> CapExceeded:
+        return CapExceeded(
+            f"contraction of width {tree.contraction_width():.0f} takes about {seconds:.2g} s; "
+            f"limit {self.limits.seconds:.2g} s"
+        )
 
     def contract(self, tree: Any, arrays: Sequence[Any]) -> complex:
         return complex(tree.contract(arrays))

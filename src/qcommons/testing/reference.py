@@ -129,8 +129,7 @@ def _gate(op: Op, n: int) -> Matrix:
 
 def _matches(rule: Rule, op: Op) -> bool:
     by_gate = op.gate in rule.gates if rule.gates else op.gate not in ("measure", "reset")
-    by_qubit = not rule.qubits or set(op.qubits) <= set(rule.qubits)
-    return by_gate and by_qubit and rule.arity in (0, len(op.qubits))
+    return by_gate and rule.arity in (0, len(op.qubits))
 
 
 def _readout(op: Op, noise: Noise | None) -> tuple[float, float]:
@@ -150,11 +149,13 @@ def _noisy(rho: Matrix, op: Op, n: int, noise: Noise | None) -> Matrix:
     for rule in noise.rules if noise else ():
         if not _matches(rule, op) or not op.qubits:
             continue
+        inside = [qubit for qubit in op.qubits if not rule.qubits or qubit in rule.qubits]
         for channel in rule.channels:
-            if channel.kind == "depolarizing":
-                rho = _depolarized(rho, channel.values[0], op.qubits, n)
+            if channel.kind == "depolarizing":  # joint: on all qubits of the operation or not at all
+                if len(inside) == len(op.qubits):
+                    rho = _depolarized(rho, channel.values[0], op.qubits, n)
             elif channel.kind != "readout":
-                for qubit in op.qubits:
+                for qubit in inside:
                     kraus = [full(k, [qubit], n) for k in KRAUS[channel.kind](*channel.values)]
                     rho = sum((k @ rho @ k.conj().T for k in kraus), np.zeros_like(rho))
     return rho

@@ -189,7 +189,7 @@ def test_values_open_what_is_not_affine() -> None:
         ("c", Condition((0, 1, 2), "!=", 0)),
         ("c[1:2] != 2", Condition((1, 2), "!=", 2)),
         ("c[{2, 0}] == 1", Condition((2, 0), "==", 1)),
-        ("int[3](c) < 5", Condition((0, 1, 2), "<", 5)),
+        ("uint[3](c) < 5", Condition((0, 1, 2), "<", 5)),
         ("flag", Condition((3,), "==", 1)),
         ("c[0] && !c[2]", Condition((0, 2), "==", 1)),
         ("c[0] || c[2]", Condition((0, 2), "!=", 0)),
@@ -294,3 +294,25 @@ def test_a_power_is_exact_where_eigenvalues_nearly_agree(theta: float, power: fl
     text = f"qubit q;\npow({power!r}) @ u3({theta!r}, {phi!r}, {-phi!r}) q;"
     found = matrix(parse("OPENQASM 3.0;\n" + 'include "stdgates.inc";\n' + text).program)
     np.testing.assert_allclose(found, wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("body", "angles"),
+    [
+        ("gate g(pi) a { rx(pi) a; rx(2 * pi) a; } g(0.5) q; rx(pi) q;", [0.5, 1.0, math.pi]),
+        ("gate g(tau) a { rx(tau / 4) a; } g(1) q; rx(tau) q;", [0.25, math.tau]),
+        ("for int pi in [0:1] { rx(pi) q; } rx(pi) q;", [0.0, 1.0, math.pi]),
+        ("if (true) { const float pi = 1.5; rx(pi) q; rx(2*pi) q; } rx(pi) q;", [1.5, 3.0, math.pi]),
+    ],
+)
+def test_a_built_in_constant_may_be_hidden_in_an_inner_scope(body: str, angles: list[float]) -> None:
+    """OpenQASM 3.0, "Variable scope": parameters, loop variables and names of a block hide outer ones."""
+    assert [op.params for op in parse(f"{HEAD}qubit q; {body}").program.ops if isinstance(op, Op)] == [
+        (angle,) for angle in angles
+    ]
+
+
+def test_integers_beyond_64_bits_are_refused_inside_and_outside_a_loop_alike() -> None:
+    for body in ("rx(18446744073709551616) q;", "for int i in [0:9] { rx(18446744073709551616) q; }"):
+        with pytest.raises(UsageError, match="65 bits"):
+            parse(f"{HEAD}qubit q; {body}")

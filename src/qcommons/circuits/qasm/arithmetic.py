@@ -33,6 +33,18 @@ def _shifted_left(left: int, right: int) -> int:
     return left << right
 
 
+def _modulo(left: float, right: float) -> float:
+    whole = isinstance(left, int) and isinstance(right, int)
+    return (WHOLE if whole else REAL)["%"](left, right)
+
+
+def _popcount(number: float) -> int:
+    """OpenQASM 3.0, "Built-in constant expression functions": of bits or an unsigned integer."""
+    if not isinstance(number, int) or number < 0:
+        raise ValueError
+    return number.bit_count()
+
+
 EITHER: dict[str, Callable[..., float]] = {
     "+": operator.add, "-": operator.sub, "*": operator.mul, "**": _power,
     "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
@@ -55,10 +67,9 @@ FUNCTIONS: dict[str, dict[str, Callable[..., float]]] = {
     },
     "3": {
         "arccos": math.acos, "arcsin": math.asin, "arctan": math.atan, "ceiling": math.ceil, "cos": math.cos,
-        "exp": math.exp, "floor": math.floor, "log": math.log, "mod": lambda a, b: REAL["%"](a, b),
-        "popcount": lambda a: int(a).bit_count(), "pow": lambda a, b: _power(a, b), "sin": math.sin,
-        "sqrt": math.sqrt, "tan": math.tan, "int": lambda a: int(a), "uint": lambda a: int(a),
-        "float": lambda a: float(a), "angle": lambda a: float(a), "bool": lambda a: bool(a),
+        "exp": math.exp, "floor": math.floor, "log": math.log, "mod": _modulo, "popcount": _popcount,
+        "pow": _power, "sin": math.sin, "sqrt": math.sqrt, "tan": math.tan,
+        "int": int, "uint": int, "float": float, "angle": float, "bool": bool,
     },
 }  # fmt: skip
 ARITY = {"mod": 2, "pow": 2}

@@ -9,15 +9,19 @@ they are.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import chain
+from typing import cast
 
 from qcommons.base.errors import UsageError
 from qcommons.circuits.program import Affine, Branch, Caps, Condition, Op, Operation, Param, Program
 from qcommons.circuits.qasm.gatebook import GateBook
 from qcommons.circuits.qasm.grammar import Grammar
+from qcommons.circuits.qasm.loops import Settler, named_in, quick
 from qcommons.circuits.qasm.modifiers import modified, modified_count
 from qcommons.circuits.qasm.registers import Registers
+from qcommons.circuits.qasm.scope import Bits, Qubits, Scope
 from qcommons.circuits.qasm.source import Source
 from qcommons.circuits.qasm.steps import Step, finite, plus
 from qcommons.circuits.qasm.tree import (
@@ -33,12 +37,12 @@ from qcommons.circuits.qasm.tree import (
     Reset,
     Statement,
 )  # fmt: skip
-from qcommons.circuits.qasm.values import Bits, Scope
 
 __all__ = ["Builder"]
 
 MEMO_OPS = 1 << 17  # interned operations kept, about 30 MB
 BROADCASTS_MAX = 32  # remembered broadcast calls, so that `h q;` in a loop costs little
+SETTLED_PASSES = 4  # loops of fewer passes are not worth the preparation
 IDLE_MAX = 200_000  # loop iterations and statements that make no operation
 
 
@@ -88,11 +92,17 @@ class Builder(Registers):
 
     def emit(self, steps: tuple[Step, ...], qubits: tuple[int, ...], keep_phase: bool) -> None:
         """Append steps on `qubits`; global phases go to the block's sum unless `keep_phase`."""
-        for row, params, positions, controls in steps:
-            if row == "gphase" and not keep_phase and not positions:
-                self.phase = plus(self.phase, params[0])
-                continue
-            self.ops.append(self.op(row, params, tuple([qubits[i] for i in positions]), (), controls))
+        ops = self.ops
+        made: dict[int, Op] = {}
+        for step in steps:
+            op = made.get(id(step))  # gatebook makes equal steps one object
+            if op is None:
+                row, params, positions, controls = step
+                if row == "gphase" and not keep_phase and not positions:
+                    self.phase = plus(self.phase, params[0])
+                    continue
+                op = made[id(step)] = self.op(row, params, tuple([qubits[i] for i in positions]), (), controls)
+            ops.append(op)
             self.count += 1
 
     def _close_phase(self) -> None:
@@ -280,15 +290,45 @@ class Builder(Registers):
         return node.orelse[0] if exclusive else None
 
     def _for(self, node: For, scope: Scope) -> None:
-        domain = self.values.evaluate(node.domain, scope)
-        if not isinstance(domain, range | tuple):
-            raise self.source.error("'for' runs over a constant range or set; got neither", node.at)
+        domain = self.values.domain(node, scope)
         if not node.body or not domain:
             return
         self.room(len(domain) * self.at_least(node.body, scope), node.at)
+        body = node.body
+        if len(domain) >= SETTLED_PASSES:
+            body = Settler(self.values, scope, {node.variable} | named_in(body)).body(body)
+        passes = [self._prepared(statement, scope) for statement in body]
         for value in domain:
             self.steps_run += 1
-            self._body(node.body, Scope(scope, {node.variable: value}))
+            inner = Scope(scope, {node.variable: value})
+            for run in passes:
+                run(inner)
+
+    def _prepared(self, statement: Statement, outer: Scope) -> Callable[[Scope], None]:
+        """`run` of a statement in a loop, with the questions answered that a plain gate asks in every pass."""
+        gate = self.book.look(statement.name) if isinstance(statement, Call) and not statement.modifiers else None
+        if gate is None or gate.expand is not None or gate.phase:
+            return partial(self.run, statement)
+        call = cast("Call", statement)
+        limit, physical = self.caps.operations_max, any(isinstance(o, Name) and o.name[0] == "$" for o in call.operands)
+        if physical or (len(call.arguments), len(call.operands)) != (gate.n_params, gate.n_qubits):
+            return partial(self.run, statement)
+        gate, kept = self.book.find(call.name, call.at), gate.n_kept
+        operands = [quick(self.values, operand, outer) for operand in call.operands]
+        arguments = [quick(self.values, argument, outer) for argument in call.arguments]
+
+        def plain(scope: Scope) -> None:
+            own = [operand(scope) for operand in operands]
+            qubits = tuple([one.indices[0] for one in own if type(one) is Qubits and len(one.indices) == 1])
+            values = [argument(scope) for argument in arguments]
+            params = tuple([float(one) for one in values if type(one) is float or type(one) is int])
+            if len(set(qubits)) == gate.n_qubits and len(params) == gate.n_params and self.count < limit:
+                self.ops.append(self.op(gate.row, params[:kept], qubits, (), gate.controls))
+                self.count += 1
+            else:
+                self.run(call, scope)
+
+        return plain
 
     def at_least(self, body: tuple[Statement, ...], scope: Scope) -> int:
         """A lower bound of the operations that one pass makes, so that huge loops are refused at once."""

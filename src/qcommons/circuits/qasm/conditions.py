@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from qcommons.circuits.program import Condition
 
-__all__ = ["both", "compare", "either", "negated"]
+__all__ = ["both", "compare", "compare_signed", "either", "negated"]
 
 VALUE_MAX = (1 << 63) - 1  # what a Condition holds; wider equalities put the bits that must be 1 first
 _OPPOSITE = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", "<=": ">", ">": "<="}
@@ -26,6 +26,33 @@ def compare(bits: tuple[int, ...], relation: str, value: int, *, mirrored: bool 
     if value.bit_length() > len(bits):
         return Condition(bits[:1], relation, 2)  # more than the bits can hold: never equal
     return _equality({bit: value >> i & 1 for i, bit in enumerate(bits)}, relation)
+
+
+def compare_signed(
+    bits: tuple[int, ...], relation: str, value: int, *, mirrored: bool = False
+) -> Condition | bool | None:
+    """`compare` with the bits as a two's complement number; a bool where every such number agrees.
+
+    A Condition reads an unsigned integer, so of the orderings only those remain that ask for the sign,
+    for the least or for the greatest number.
+    """
+    relation = _MIRROR[relation] if mirrored else relation
+    low, high = -(1 << len(bits) - 1), (1 << len(bits) - 1) - 1
+    if relation in ("==", "!="):
+        if not low <= value <= high:
+            return relation == "!="
+        return compare(bits, relation, value % (1 << len(bits)))
+    below = value + (relation in ("<=", ">"))  # the question is: number < below, or its opposite
+    opposite = relation in (">", ">=")
+    if below <= low or below > high:
+        return (below > high) != opposite
+    if below == 0:
+        return Condition(bits[-1:], "==", 0 if opposite else 1)
+    if below == low + 1:
+        return compare(bits, "!=" if opposite else "==", 1 << len(bits) - 1)
+    if below == high:
+        return compare(bits, "==" if opposite else "!=", high)
+    return None
 
 
 def _equality(wanted: dict[int, int], relation: str) -> Condition | None:

@@ -15,6 +15,7 @@ from qcommons.circuits.qasm.tree import Chain, Expr, Function, Index, Literal, N
 
 __all__ = ["DEPTH_MAX", "Expressions"]
 
+HEIGHT_MAX = 150  # of the tree of an expression; two Python frames each when it is evaluated
 VALUES_MAX = 200_000  # of one statement: names, numbers, strings; 40 MB as a tree
 DEPTH_MAX = 100  # nested parentheses or blocks; three Python frames each, far below the interpreter's 1000
 _LEVELS: tuple[tuple[str, ...], ...] = (
@@ -30,12 +31,13 @@ _CASTS = frozenset({"int", "uint", "float", "angle", "bool", "bit"})
 class Expressions(Lexer):
     """The lexer, able to read expressions."""
 
-    __slots__ = ("depth", "levels", "power", "values", "version")
+    __slots__ = ("depth", "height", "levels", "power", "values", "version")
 
     def __init__(self, source: Source, version: str) -> None:
         super().__init__(source)
         self.version = version
         self.depth = 0
+        self.height = 0  # of the tree of the expression read last; chains of ten levels nest without parentheses
         self.values = 0
         self.levels = _LEVEL_OF_3 if version == "3" else _LEVEL_OF_2
         self.power = ("**",) if version == "3" else ("^", "**")
@@ -48,6 +50,16 @@ class Expressions(Lexer):
                 self.at,
                 limit=f"{DEPTH_MAX} levels",
             )
+
+    def _higher(self, height: int) -> None:
+        """The tree read last stands on trees of this height; evaluation takes two Python frames a step."""
+        if height >= HEIGHT_MAX:
+            raise self.source.error(
+                f"operators and calls more than {HEIGHT_MAX} deep in one expression; write it flatter",
+                self.at,
+                limit=f"{HEIGHT_MAX} levels",
+            )
+        self.height = height + 1
 
     def expression(self, level: int = 0) -> Expr:
         """An expression whose operators bind at least as tightly as `level`."""
@@ -63,11 +75,13 @@ class Expressions(Lexer):
 
     def _chain(self, first: Expr, level: int) -> Expr:
         """All operators of one level that follow `first`, with tighter ones inside."""
-        at, rest = first.at, []
+        at, rest, height = first.at, [], self.height
         while self.kind == "sign" and self.levels.get(self.value, -1) == level:
             op, op_at = self.value, self.at
             self.next()
             rest.append((op, op_at, self.expression(level + 1)))
+            height = max(height, self.height)
+        self._higher(height)
         return Chain(at, first, tuple(rest))
 
     def _unary(self) -> Expr:
@@ -77,14 +91,18 @@ class Expressions(Lexer):
             self.deeper()
             operand = self._unary()
             self.depth -= 1
-            return operand if op == "+" else Unary(at, op, operand)
+            if op == "+":
+                return operand
+            self._higher(self.height)
+            return Unary(at, op, operand)
         base = self._postfix()
         if self.kind == "sign" and self.value in self.power:
-            op_at = self.at
+            op_at, height = self.at, self.height
             self.next()
             self.deeper()
             exponent = self._unary()  # right-associative
             self.depth -= 1
+            self._higher(max(height, self.height))
             return Chain(base.at, base, (("**", op_at, exponent),))
         return base
 
@@ -94,7 +112,9 @@ class Expressions(Lexer):
             if not self.is_sign("["):
                 return base
             self.next()
+            height, self.height = self.height, 0
             base = Index(base.at, base, self.index_item())
+            self._higher(max(height, self.height))
             self.expect("]", "the index")
         raise self.source.error(f"more than {DEPTH_MAX} indices in a row", self.at, limit=f"{DEPTH_MAX} indices")
 
@@ -109,10 +129,15 @@ class Expressions(Lexer):
             if self.is_sign(","):
                 raise self.source.error("only one index dimension is known; write one index", self.at)
             return start
+        height = self.height
         middle = None if self.is_sign("]") or self.is_sign(":") else self.expression()
+        height = max(height, self.height)
         if not self.take(":"):
+            self._higher(height)
             return Range(at, start, None, middle)
-        return Range(at, start, middle, None if self.is_sign("]") else self.expression())
+        stop = None if self.is_sign("]") else self.expression()
+        self._higher(max(height, self.height))
+        return Range(at, start, middle, stop)
 
     def set_of(self) -> Expr:
         at = self.at
@@ -122,15 +147,19 @@ class Expressions(Lexer):
     def listed(self, closing: str, item: Callable[[], Expr]) -> tuple[Expr, ...]:
         """Comma-separated items up to and with `closing`; a trailing comma is allowed."""
         items: list[Expr] = []
+        height = 0
         while not self.take(closing):
             items.append(item())
+            height = max(height, self.height)
             if not self.take(","):
                 self.expect(closing, "the list")
                 break
+        self._higher(height)
         return tuple(items)
 
     def _primary(self) -> Expr:
         at, kind, value = self.at, self.kind, self.value
+        self.height = 0
         self.values += 1
         if self.values > VALUES_MAX:
             raise self.source.error(
@@ -140,12 +169,18 @@ class Expressions(Lexer):
             return self._number()
         if kind == "word":
             self.next()
+            width, height = None, 0
             if value in _CASTS and self.is_sign("["):
                 self.next()
-                self.expression()  # a width; values here are exact, so it has no effect
+                width = self.expression()
+                height = self.height
                 self.expect("]", "the width")
+                if not self.is_sign("("):
+                    raise self.unexpected("'(' after the type")
             if self.take("("):
-                return Function(at, value, self.listed(")", self.expression))
+                arguments = self.listed(")", self.expression)
+                self._higher(max(height, self.height))
+                return Function(at, value, arguments, width)
             if value in ("true", "false") and self.version == "3":
                 return Literal(at, value == "true")
             return Name(at, value)

@@ -12,7 +12,7 @@ import difflib
 import itertools
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -20,16 +20,16 @@ from qcommons.base.errors import UsageError
 from qcommons.base.seeds import derive
 from qcommons.circuits import gates
 from qcommons.circuits.program import Param
-from qcommons.circuits.qasm.modifiers import modified, modified_count
+from qcommons.circuits.qasm.modifiers import COUNT_MAX, modified, modified_count
+from qcommons.circuits.qasm.scope import Scope, Unset, Value
 from qcommons.circuits.qasm.source import Source, shown
 from qcommons.circuits.qasm.steps import Step, matrix_of, plus, times, turns
 from qcommons.circuits.qasm.tree import Barrier, Call, Define, For, Name, Statement
-from qcommons.circuits.qasm.values import Scope, Values
+from qcommons.circuits.qasm.values import Values
 from qcommons.circuits.qasm.wrappers import WRAPPED, wrapper
 
 __all__ = ["Gate", "GateBook"]
 
-COUNT_MAX = 1 << 62  # where counting stops
 DEPTH_MAX = 60  # definitions within definitions; four Python frames each
 MEMO_STEPS = 100_000  # steps kept in expanded definitions, about 20 MB
 RECOGNISED_STEPS = 2000  # longer bodies are not compared with a row
@@ -149,6 +149,7 @@ class GateBook:
         self.gates: dict[str, Gate] = {}
         self.defined: set[str] = set()
         self.memo_steps = 0
+        self.known: dict[Step, Step] = {}
         self.points: tuple[float, ...] = ()
 
     def find(self, name: str, at: int) -> Gate:
@@ -201,6 +202,10 @@ class GateBook:
 
     def define(self, node: Define, scope: Scope) -> None:
         """Check a definition, count it, recognise it or keep it for expansion."""
+        # `pi` is a keyword of OpenQASM 2; in 3 only the top level cannot declare it again.
+        names = (node.name, *node.parameters, *node.qubits) if self.version == "2" else (node.name,)
+        for name in names:
+            self.values.refuse_constant(name, node.at)
         if node.name in self.defined:
             raise self.source.error(f"gate {shown(node.name)} is defined twice; give the second another name", node.at)
         if len(self.defined) >= DEFINITIONS_MAX:
@@ -236,6 +241,19 @@ class GateBook:
             return Gate(node.name, n_params, n_qubits, expand=refuse)
         body = _Body(self, node, scope)
         return Gate(node.name, n_params, n_qubits, count=body.count, depth=body.depth, expand=body.steps)
+
+    def moved(self, steps: tuple[Step, ...], places: tuple[int, ...]) -> Iterator[Step]:
+        """Steps with position i at `places[i]`, equal ones one object; a repeated object is worked on once."""
+        made: dict[int, Step] = {}
+        for step in steps:
+            found = made.get(id(step))
+            if found is None:
+                row, params, positions, controls = step
+                found = (row, params, tuple([places[i] for i in positions]), controls)
+                if len(self.known) >= MEMO_STEPS:
+                    self.known.clear()
+                found = made[id(step)] = self.known.setdefault(found, found)
+            yield found
 
     def _points(self) -> tuple[float, ...]:
         """Two angles in (-3, 3) that nobody writes a definition around: drawn from the text itself."""
@@ -278,8 +296,11 @@ class _Body:
         self.memo: dict[tuple[Param, ...], tuple[Step, ...]] = {}
         self.count = 0
         self.depth = 1
-        # Parameters have no value yet; loops and powers may use constants only.
-        self.bound = Scope(scope, {})
+        # Parameters have no value yet; loops and powers may use constants only. Both kinds of names hide
+        # what the file calls so.
+        here = f"gate {node.name}, with no value while it is defined"
+        self.qubits: dict[str, Value] = dict.fromkeys(node.qubits, Unset(f"a qubit of {here}"))
+        self.bound = Scope(scope, {**self.qubits, **dict.fromkeys(node.parameters, Unset(f"a parameter of {here}"))})
         self._flatten(node.body or (), self.bound)
 
     def _flatten(self, body: tuple[Statement, ...], scope: Scope) -> None:
@@ -291,11 +312,9 @@ class _Body:
                     self._keep(statement, scope, None)
                     self.count += 1
                 case For():
-                    domain = self.book.values.evaluate(statement.domain, scope)
-                    if not isinstance(domain, range | tuple):
-                        raise self.book.source.error("'for' runs over a range or a set", statement.at)
+                    domain = self.book.values.domain(statement, scope)
+                    self.book.values.spend(8 * len(domain), statement.at)
                     for value in domain:
-                        self.book.values.spend(8, statement.at)
                         self._flatten(statement.body, Scope(scope, {statement.variable: value}))
                 case _:
                     raise self.book.source.error(
@@ -357,8 +376,7 @@ class _Body:
         """All steps; equal ones are one object."""
         book = self.book
         steps: list[Step] = []
-        known: dict[Step, Step] = {}
-        self.bound.names = dict(zip(self.node.parameters, params, strict=True))
+        self.bound.names = {**self.qubits, **dict(zip(self.node.parameters, params, strict=True))}
         for statement, scope, places, gate in self.flat:
             if gate is None or isinstance(statement, Barrier):
                 steps.append(("barrier", (), places, 0))
@@ -370,11 +388,8 @@ class _Body:
             inner = gate.steps(arguments)
             if statement.modifiers:
                 inner = modified(book.values, statement, inner, scope, book.note)
-            if len(inner) == 1:
-                row, own, positions, controls = inner[0]
-                steps.append((row, own, tuple([places[i] for i in positions]), controls))
-                continue
-            for row, own, positions, controls in inner:
-                step: Step = (row, own, tuple([places[i] for i in positions]), controls)
-                steps.append(known.setdefault(step, step))
+            if gate.expand is not None and not statement.modifiers and places == tuple(range(len(places))):
+                steps.extend(inner)  # as they are, and one object each already
+            else:
+                steps.extend(book.moved(inner, places))
         return tuple(steps)

@@ -227,17 +227,19 @@ class Grammar(Declarations):
     def _for(self) -> Statement:
         at = self.at
         self.next()
+        kind, width = "", None
         name = self.word("a loop variable")
         if not self.is_word("in"):
+            kind = name
             if self.take("["):  # for int[32] i in ...
-                self.expression()
+                width = self.expression()
                 self.expect("]", "the width")
             name = self.word("a loop variable")
         if not self.is_word("in"):
             raise self.unexpected("'in'")
         self.next()
         domain = self._domain()
-        return For(at, name, domain, self._arm("for"))
+        return For(at, name, domain, self._arm("for"), kind, width)
 
     def _domain(self) -> Expr:
         if self.is_sign("{"):

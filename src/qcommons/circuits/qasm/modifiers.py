@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from qcommons.circuits.qasm.scope import Scope
 from qcommons.circuits.qasm.steps import Step, controlled, finite, grows, inverted, repeated, rooted
 from qcommons.circuits.qasm.tree import Call, Modifier
-from qcommons.circuits.qasm.values import Scope, Values
+from qcommons.circuits.qasm.values import Values
 
-__all__ = ["modified", "modified_count"]
+__all__ = ["COUNT_MAX", "modified", "modified_count"]
 
+COUNT_MAX = 1 << 62  # where counting stops
 ROOT_STEPS = 4  # the most steps a real power of one step has (swap)
 
 
@@ -48,7 +50,7 @@ def modified_count(values: Values, call: Call, count: int, turns: bool, scope: S
         if modifier.kind == "pow":
             power = _power(values, modifier, scope)
             repeats = isinstance(power, int) and not turns
-            count = count * int(abs(power)) if repeats else max(count, ROOT_STEPS)
+            count = min(count * int(abs(power)), COUNT_MAX) if repeats else max(count, ROOT_STEPS)
         elif modifier.kind != "inv":
             controls += _controls(values, modifier, scope, operands)
     negatives = controls if any(m.kind == "negctrl" for m in call.modifiers) else 0
@@ -87,6 +89,7 @@ def _raised(
             raise values.source.error(
                 f"pow({power}) makes {size} operations; allowed 0 to {limit}", modifier.at, limit=f"{limit} operations"
             )
+        values.spend(4 * size, modifier.at)  # made and looked through, even if an outer pow(0) drops them
         return repeated(steps, power)
     answer = rooted(steps, power)
     if answer is None:

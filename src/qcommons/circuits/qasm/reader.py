@@ -17,15 +17,16 @@ import msgspec
 
 from qcommons.circuits.program import DEFAULT_CAPS, Branch, Caps, Condition, Op, Operation, Param, Program
 from qcommons.circuits.qasm.builder import Builder
+from qcommons.circuits.qasm.scope import Bits, Qubits
 from qcommons.circuits.qasm.source import SKIP, Source
 from qcommons.circuits.qasm.steps import plus
 from qcommons.circuits.qasm.tree import Define, For
-from qcommons.circuits.qasm.values import Bits, Qubits
 
 __all__ = ["Parsed", "parse"]
 
 MEMO_TEXTS = 1 << 16  # remembered texts of each kind, about 20 MB in all
 AHEAD_STATEMENTS = 10_000  # how far loops are counted before the first long one is unrolled
+WHOLE_END = float(1 << 63)  # from here on a number may be an integer of too many bits
 LONG_LOOP = 50_000  # operations; shorter ones are unrolled in under a second
 # Bounded, because what is matched is copied; longer statements go the long way.
 _CALL = re.compile(
@@ -278,7 +279,7 @@ def _simple(text: str) -> float:
         factor, divisor = match.groups()
         number = math.pi if factor in (None, "+") else -math.pi if factor == "-" else float(factor[:-1]) * math.pi
         number = number / float(divisor) if divisor else number
-    if not math.isfinite(number):  # float() reads "inf" and "nan" too
+    if not abs(number) < WHOLE_END:  # float() reads "inf" and "nan" too
         raise ValueError
     return number
 

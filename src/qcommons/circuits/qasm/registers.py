@@ -10,10 +10,12 @@ import math
 from collections.abc import Mapping
 
 from qcommons.circuits.program import NAME, NAME_RULE, Affine, Caps, Condition
+from qcommons.circuits.qasm.casts import described, holds
 from qcommons.circuits.qasm.names import decoded
+from qcommons.circuits.qasm.scope import Bits, Qubits, Scope, Value
 from qcommons.circuits.qasm.source import Source, shown
 from qcommons.circuits.qasm.tree import Alias, Declare, Expr, Name
-from qcommons.circuits.qasm.values import Bits, Qubits, Scope, Value, Values
+from qcommons.circuits.qasm.values import Values
 
 __all__ = ["Registers"]
 
@@ -73,6 +75,8 @@ class Registers:
         return number
 
     def bind(self, name: str, value: Value, scope: Scope, at: int) -> None:
+        if scope is self.scope:
+            self.values.refuse_constant(name, at)
         if name in scope.names:
             raise self.source.error(f"{shown(name)} is declared twice; give the second another name", at)
         scope.names[name] = value
@@ -130,10 +134,20 @@ class Registers:
         if isinstance(value, Qubits | Bits | Condition | range):
             raise self.source.error(f"{node.name} needs a constant; only bits hold results at run time", node.at)
         if node.type in ("int", "uint") and not isinstance(value, Affine | tuple | str):
-            return self.values.integer(node.value, scope, node.name)
+            number = self.values.integer(node.value, scope, node.name)
+            return self._held(number, node.name, node.type, node.size, scope, node.at)
         if node.type in ("float", "angle") and isinstance(value, int):
             return float(value)
         return bool(value) if node.type == "bool" and isinstance(value, int | float) else value
+
+    def _held(self, number: int, name: str, kind: str, width: Expr | None, scope: Scope, at: int) -> int:
+        """`number`, refused where a variable of this type and width cannot hold it."""
+        bits = None if width is None else self.values.width(width, scope)
+        if not holds(kind, bits, number):
+            raise self.source.error(
+                f"{shown(name)} = {number}; {described(kind, bits)}", at, limit=described(kind, bits)
+            )
+        return number
 
     def _input(self, node: Declare, scope: Scope) -> None:
         name = decoded(node.name)
@@ -154,17 +168,32 @@ class Registers:
         value = self.given.get(name)
         if value is not None:
             self.used_values.add(name)
-            if not math.isfinite(value):
-                raise self.source.error(f"input {name} = {value!r} is not finite", node.at)
+            number = self._given(name, value, node)
             if node.type.split()[-1] in ("float", "angle"):
-                return float(value)
-            if not float(value).is_integer():
-                raise self.source.error(f"input {name} = {value!r}; {node.type} needs an integer", node.at)
-            return int(value)
+                return number
+            if not number.is_integer():
+                raise self.source.error(f"input {name} = {number!r}; {node.type} needs an integer", node.at)
+            exact = int(value)  # a float64 would round it
+            if node.type == "bool":
+                return bool(exact)
+            width = None if node.type.startswith("array") else node.size
+            return self._held(exact, name, node.type.split()[-1], width, self.scope, node.at)
         if node.type.split()[-1] not in ("float", "angle"):
             raise self.source.error(f"input {node.type} {name} shapes the circuit: pass a value for it", node.at)
         self.inputs.append(name)
         return Affine(0.0, ((name, 1.0),))
+
+    def _given(self, name: str, value: float, node: Declare) -> float:
+        """A caller's value as a finite float64; what it is not is told with the place of the input."""
+        try:
+            number = math.nan if isinstance(value, str | bytes) else float(value)
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if not math.isfinite(number):
+            kind = type(value).__name__
+            what = f"{number!r}" if isinstance(value, float) else f"of type {kind}, beyond float64 or no real number"
+            raise self.source.error(f"input {shown(name)}: the value {what} is not finite", node.at, limit="1.8e308")
+        return number
 
     def alias(self, node: Alias, scope: Scope) -> None:
         parts = [

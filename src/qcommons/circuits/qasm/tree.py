@@ -20,6 +20,7 @@ __all__ = [
     "Function",
     "If",
     "Index",
+    "Known",
     "Literal",
     "Measure",
     "Modifier",
@@ -38,6 +39,12 @@ class Node(msgspec.Struct, frozen=True):
 
 class Literal(Node, frozen=True):
     value: float | int | bool | str  # a str is a bit string "0101"
+
+
+class Known(Node, frozen=True):
+    """What an expression is worth (a `values.Value`), worked out before a loop is unrolled."""
+
+    value: object
 
 
 class Name(Node, frozen=True):
@@ -59,10 +66,11 @@ class Chain(Node, frozen=True):
 
 
 class Function(Node, frozen=True):
-    """A function call or a cast."""
+    """A function call or a cast; `width`: the n of a cast `int[n](...)`."""
 
     name: str
     arguments: tuple[Expr, ...]
+    width: Expr | None = None
 
 
 class Range(Node, frozen=True):
@@ -80,7 +88,7 @@ class Index(Node, frozen=True):
     item: Expr
 
 
-Expr = Literal | Name | Unary | Chain | Function | Range | SetOf | Index
+Expr = Literal | Known | Name | Unary | Chain | Function | Range | SetOf | Index
 
 
 class Modifier(Node, frozen=True):
@@ -121,9 +129,13 @@ class If(Node, frozen=True):
 
 
 class For(Node, frozen=True):
+    """`type`: of the variable, may be empty; `width`: the n of `int[n]`."""
+
     variable: str
     domain: Expr
     body: tuple[Statement, ...]
+    type: str = ""
+    width: Expr | None = None
 
 
 class Declare(Node, frozen=True):

@@ -10,79 +10,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import msgspec
-
 from qcommons.circuits.program import Affine, Condition
-from qcommons.circuits.qasm.arithmetic import ARITY, CONSTANTS, EITHER, FUNCTIONS, INT_BITS_MAX, REAL, WHOLE
-from qcommons.circuits.qasm.conditions import both, compare, either, negated
-from qcommons.circuits.qasm.source import Source, shown
-from qcommons.circuits.qasm.tree import Chain, Expr, Function, Index, Literal, Name, Range, SetOf, Unary
+from qcommons.circuits.qasm.arithmetic import ARITY, EITHER, INT_BITS_MAX, REAL, WHOLE
+from qcommons.circuits.qasm.casts import described, holds, wrapped
+from qcommons.circuits.qasm.conditions import negated
+from qcommons.circuits.qasm.logic import Logic
+from qcommons.circuits.qasm.scope import Bits, Qubits, Scope, Value
+from qcommons.circuits.qasm.source import shown
+from qcommons.circuits.qasm.tree import Chain, Expr, For, Function, Index, Known, Literal, Name, Range, SetOf, Unary
 
-__all__ = ["Bits", "Qubits", "Scope", "Value", "Values"]
+__all__ = ["Values"]
 
-_COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
-
-
-class Qubits(msgspec.Struct, frozen=True):
-    """Flat qubit indices; `scalar` for one qubit that is no register."""
-
-    indices: tuple[int, ...]
-    scalar: bool = False
+LENGTH_MAX = 1 << 62  # of a range; Python's len() ends at 2**63
 
 
-class Bits(msgspec.Struct, frozen=True):
-    """Flat classical bit indices, least significant first."""
-
-    indices: tuple[int, ...]
-    scalar: bool = False
-
-
-Value = float | int | bool | str | Affine | Qubits | Bits | Condition | range | tuple[float | int | bool | Affine, ...]
-
-
-class Scope:
-    """Names of one block; `parent` is the enclosing one."""
-
-    __slots__ = ("names", "parent")
-
-    def __init__(self, parent: Scope | None = None, names: dict[str, Value] | None = None) -> None:
-        self.parent = parent
-        self.names: dict[str, Value] = {} if names is None else names
-
-    def find(self, name: str) -> Value | None:
-        scope: Scope | None = self
-        while scope is not None:
-            value = scope.names.get(name)
-            if value is not None:
-                return value
-            scope = scope.parent
-        return None
-
-
-class Values:
-    """The evaluator of one source.
-
-    work: units spent on slices and long sums; more than `work_max` is refused, so that a short text
-        cannot ask for hours.
-    """
-
-    def __init__(self, source: Source, version: str, operations_max: int) -> None:
-        self.source = source
-        self.version = version
-        self.constants = CONSTANTS[version]
-        self.functions = FUNCTIONS[version]
-        self.work = 0
-        self.operations_max = operations_max
-        self.work_max = 16 * operations_max + 1_000_000
-
-    def spend(self, amount: int, at: int) -> None:
-        self.work += amount
-        if self.work > self.work_max:
-            raise self.source.error(
-                f"this file asks for more than {self.work_max} units of expansion; unroll less, or raise the caps",
-                at,
-                limit=f"{self.work_max} units",
-            )
+class Values(Logic):
+    """The evaluator of one source."""
 
     # --- typed questions ----------------------------------------------------------------------
 
@@ -90,15 +33,48 @@ class Values:
         value = self.evaluate(expr, scope)
         if isinstance(value, int | float):
             return value
-        raise self.source.error(f"{what} must be a constant number; {self._why_not(value)}", expr.at)
+        raise self.source.error(f"{what} must be a constant number; {self.why_not(value)}", expr.at)
 
     def integer(self, expr: Expr, scope: Scope, what: str) -> int:
+        value = self.evaluate(expr, scope)
+        if type(value) is int:
+            return value
         value = self.number(expr, scope, what)
-        if isinstance(value, float):
-            if not value.is_integer():
-                raise self.source.error(f"{what} must be an integer; it is {value!r}", expr.at)
-            return int(value)
-        return int(value)
+        if isinstance(value, float) and not value.is_integer():
+            raise self.source.error(f"{what} must be an integer; it is {value!r}", expr.at)
+        whole = int(value)
+        self.finite(whole, expr.at)
+        return whole
+
+    def width(self, expr: Expr, scope: Scope) -> int:
+        """Bits of a type such as `int[n]`."""
+        width = self.integer(expr, scope, "a width")
+        if width < 1:
+            raise self.source.error(f"a type of {width} bits; allowed 1 or more", expr.at, limit="1 bit")
+        return width
+
+    def domain(self, loop: For, scope: Scope) -> range | tuple[float | int | bool | Affine, ...]:
+        """What a loop's variable runs over, held against its type."""
+        found = self.evaluate(loop.domain, scope)
+        if not isinstance(found, range | tuple):
+            raise self.source.error("'for' runs over a constant range or set; got neither", loop.at)
+        width = None if loop.width is None else self.width(loop.width, scope)
+        if loop.type in ("int", "uint"):
+            ends = (found[0], found[-1]) if isinstance(found, range) and found else found
+            for value in ends:
+                if not isinstance(value, int) or not holds(loop.type, width, value):
+                    raise self.source.error(
+                        f"the loop variable {shown(loop.variable)} takes the value {value!r}; "
+                        f"{described(loop.type, width)}",
+                        loop.domain.at,
+                        limit=described(loop.type, width),
+                    )
+        return found
+
+    def refuse_constant(self, name: str, at: int) -> None:
+        """OpenQASM 3.0, "Built-in constants": they are in the global scope, where a name is declared once."""
+        if name in self.constants:
+            raise self.source.error(f"{shown(name)} is a built-in constant; give this another name", at)
 
     def angle(self, expr: Expr, scope: Scope) -> float | Affine:
         value = self.evaluate(expr, scope)
@@ -106,39 +82,33 @@ class Values:
             return value
         if isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
-        raise self.source.error(f"a gate parameter must be a number; {self._why_not(value)}", expr.at)
+        raise self.source.error(f"a gate parameter must be a number; {self.why_not(value)}", expr.at)
 
     def condition(self, expr: Expr, scope: Scope) -> Condition | bool:
         value = self.evaluate(expr, scope)
         if isinstance(value, Condition | bool):
             return value
-        if isinstance(value, Bits):
+        if isinstance(value, Bits):  # other than 0, with or without a sign
             return Condition(value.indices, "==", 1) if len(value.indices) == 1 else Condition(value.indices, "!=", 0)
         if isinstance(value, int):
             return bool(value)
-        raise self.source.error(f"a condition compares bits; {self._why_not(value)}", expr.at)
-
-    def _why_not(self, value: Value) -> str:
-        if isinstance(value, Affine):
-            names = ", ".join(name for name, _ in value.terms[:3])
-            return f"it depends on input {names}: pass values for it"
-        kinds = {Qubits: "it is a qubit", Bits: "it is a classical bit, known at run time only", str: "it is a string",
-                 Condition: "it is a comparison of bits", range: "it is a range", tuple: "it is an array"}  # fmt: skip
-        return kinds.get(type(value), "it is none")
+        raise self.source.error(f"a condition compares bits; {self.why_not(value)}", expr.at)
 
     # --- evaluation ---------------------------------------------------------------------------
 
     def evaluate(self, expr: Expr, scope: Scope) -> Value:
         """Raises UsageError with the place of whatever has no value."""
-        match expr:
-            case Literal():
-                return self._finite(expr.value, expr.at)
+        match expr:  # most frequent first: an unrolled loop comes here for every operand of every pass
+            case Known():
+                return expr.value  # type: ignore[return-value]
             case Name():
                 return self.named(expr, scope)
-            case Unary():
-                return self._unary(expr, self.evaluate(expr.operand, scope))
             case Chain():
                 return self._chain(expr, scope)
+            case Literal():
+                return self.finite(expr.value, expr.at)
+            case Unary():
+                return self._unary(expr, self.evaluate(expr.operand, scope))
             case Function():
                 return self._function(expr, scope)
             case Index():
@@ -158,7 +128,8 @@ class Values:
             self.spend(len(value.terms), expr.at)
         return value
 
-    def _finite(self, value: Value, at: int) -> Value:
+    def finite(self, value: Value, at: int) -> Value:
+        """The value, unless it is an infinity, a NaN, or an integer of too many bits."""
         if isinstance(value, float) and not math.isfinite(value):
             raise self.source.error(f"this is {value!r}; only finite float64 numbers are allowed", at, limit="1.8e308")
         if isinstance(value, int) and value.bit_length() > INT_BITS_MAX:
@@ -184,7 +155,7 @@ class Values:
             return not value
         if expr.op == "~" and isinstance(value, int):
             raise self.source.error("'~' on an integer depends on its width; write the number", expr.at)
-        raise self.source.error(f"'{expr.op}' does not apply here: {self._why_not(value)}", expr.at)
+        raise self.source.error(f"'{expr.op}' does not apply here: {self.why_not(value)}", expr.at)
 
     def _chain(self, expr: Chain, scope: Scope) -> Value:
         value = self.evaluate(expr.first, scope)
@@ -210,19 +181,19 @@ class Values:
             elif isinstance(value, int | float):
                 const += sign * value
             else:
-                raise self.source.error(f"'{op}' does not apply here: {self._why_not(value)}", at)
+                raise self.source.error(f"'{op}' does not apply here: {self.why_not(value)}", at)
         return self._affine(const, terms, rest[0][1])
 
     def _affine(self, const: float, terms: dict[str, float], at: int) -> Value:
         kept = tuple(sorted((name, value) for name, value in terms.items() if value != 0.0))
         for number in (const, *(value for _, value in kept)):
-            self._finite(number, at)
+            self.finite(number, at)
         return Affine(const, kept) if kept else const
 
     def binary(self, op: str, left: Value, right: Value, at: int) -> Value:
         """`left op right` for any two values."""
         if isinstance(left, Bits | Condition) or isinstance(right, Bits | Condition):
-            return self._on_bits(op, left, right, at)
+            return self.on_bits(op, left, right, at)
         if isinstance(left, Affine) or isinstance(right, Affine):
             return self._on_affine(op, left, right, at)
         if isinstance(left, int | float) and isinstance(right, int | float):
@@ -230,23 +201,27 @@ class Values:
         if isinstance(left, str) and isinstance(right, str) and op in ("==", "!="):
             return (left == right) == (op == "==")
         bad = left if not isinstance(left, int | float) else right
-        raise self.source.error(f"'{op}' does not apply here: {self._why_not(bad)}", at)
+        raise self.source.error(f"'{op}' does not apply here: {self.why_not(bad)}", at)
 
     def _on_numbers(self, op: str, left: float, right: float, at: int) -> Value:
-        whole = isinstance(left, int) and isinstance(right, int)
-        function = EITHER.get(op) or (WHOLE.get(op) if whole else REAL.get(op))
+        function = EITHER.get(op)
+        if function is None:
+            function = (WHOLE if isinstance(left, int) and isinstance(right, int) else REAL).get(op)
         if function is None:
             raise self.source.error(f"'{op}' does not apply to {left!r} and {right!r}", at)
-        return self._computed(function, (left, right), at, f"{left!r} {op} {right!r}")
+        return self._computed(function, (left, right), at, "{!r} " + op + " {!r}")
 
-    def _computed(self, function: Callable[..., float], arguments: tuple[float, ...], at: int, text: str) -> Value:
+    def _computed(self, function: Callable[..., float], arguments: tuple[float, ...], at: int, form: str) -> Value:
+        """form: `str.format` makes the text for messages of it and the arguments."""
         try:
             value = function(*arguments)
         except ZeroDivisionError:
-            raise self.source.error(f"{text} divides by zero; only finite numbers are allowed", at) from None
+            what = "divides by zero; only finite numbers are allowed"
         except (ValueError, OverflowError):
-            raise self.source.error(f"{text} is not a finite real number", at) from None
-        return self._finite(value, at)
+            what = "is not a finite real number"
+        else:
+            return self.finite(value, at)
+        raise self.source.error(f"{form.format(*arguments)} {what}", at)
 
     def _on_affine(self, op: str, left: Value, right: Value, at: int) -> Value:
         if op in "+-" and isinstance(right, Affine) and isinstance(left, int | float):
@@ -262,63 +237,8 @@ class Values:
                 return self._affine(left.const / right, {name: value / right for name, value in left.terms}, at)
         affine = left if isinstance(left, Affine) else right
         raise self.source.error(
-            f"'{op}' makes an angle that is not affine in its inputs; {self._why_not(affine)}, or rewrite it", at
+            f"'{op}' makes an angle that is not affine in its inputs; {self.why_not(affine)}, or rewrite it", at
         )
-
-    def _on_bits(self, op: str, left: Value, right: Value, at: int) -> Value:
-        if op in ("&&", "||", "&", "|"):
-            return self._joined(op, left, right, at)
-        if op not in _COMPARISONS:
-            raise self.source.error(
-                f"'{op}' on bits is classical arithmetic at run time; only comparisons are supported", at
-            )
-        if isinstance(left, Bits) and isinstance(right, int | str):
-            return self._compared(left, op, right, at)
-        if isinstance(right, Bits) and isinstance(left, int | str):
-            return self._compared(right, op, left, at, mirrored=True)
-        for condition, other in ((left, right), (right, left)):
-            if isinstance(condition, Condition) and isinstance(other, int) and other in (0, 1) and op in ("==", "!="):
-                return condition if bool(other) == (op == "==") else negated(condition)
-        raise self.source.error(f"'{op}' compares bits with a constant only", at)
-
-    def _compared(self, bits: Bits, op: str, value: int | str, at: int, mirrored: bool = False) -> Condition:
-        if isinstance(value, str):
-            if len(value) != len(bits.indices):
-                raise self.source.error(f"string of {len(value)} bits compared with {len(bits.indices)} bits", at)
-            value = int(value, 2)
-        condition = compare(bits.indices, op, int(value), mirrored=mirrored) if value >= 0 else None
-        if condition is None:
-            raise self.source.error(
-                f"bits compared with {value}; allowed 0 to 2^63-1, and with == and != up to 63 ones among the bits",
-                at,
-                limit="2^63-1, or 63 ones",
-            )
-        return condition
-
-    def _joined(self, op: str, left: Value, right: Value, at: int) -> Value:
-        if op in "&|" and not (_one_bit(left) and _one_bit(right)):
-            raise self.source.error(f"'{op}' on bits is classical arithmetic at run time; use '{op * 2}'", at)
-        sides: list[Condition] = []
-        for side in (left, right):
-            if isinstance(side, int | float):
-                if bool(side) == (op[0] == "|"):
-                    return bool(side)
-            elif isinstance(side, Bits):
-                one = len(side.indices) == 1
-                sides.append(Condition(side.indices, "==", 1) if one else Condition(side.indices, "!=", 0))
-            elif isinstance(side, Condition):
-                sides.append(side)
-            else:
-                raise self.source.error(f"'{op}' does not apply here: {self._why_not(side)}", at)
-        if len(sides) == 1:
-            return sides[0]
-        self.spend(sum(len(side.clbits) for side in sides), at)
-        joined = both(*sides) if op[0] == "&" else either(*sides)
-        if joined is None:
-            raise self.source.error(
-                f"'{op}' of these comparisons is not one comparison of one integer; use two 'if'", at
-            )
-        return joined
 
     def _function(self, expr: Function, scope: Scope) -> Value:
         function = self.functions.get(expr.name)
@@ -330,8 +250,8 @@ class Values:
         if len(arguments) != wanted:
             raise self.source.error(f"{expr.name} takes {wanted} argument(s); got {len(arguments)}", expr.at)
         first = arguments[0]
-        if expr.name in ("int", "uint") and isinstance(first, Bits):
-            return first
+        if expr.name in ("int", "uint"):
+            return self._whole(expr, first, scope)
         if expr.name == "bool" and isinstance(first, Bits | Condition):
             return self.condition(expr.arguments[0], scope)
         if expr.name in ("float", "angle") and isinstance(first, Affine):
@@ -339,8 +259,34 @@ class Values:
         numbers = tuple(value for value in arguments if isinstance(value, int | float))
         if len(numbers) != len(arguments):
             bad = next(value for value in arguments if not isinstance(value, int | float))
-            raise self.source.error(f"{expr.name} needs a constant number; {self._why_not(bad)}", expr.at)
-        return self._computed(function, numbers, expr.at, f"{expr.name}({', '.join(map(repr, numbers))})")
+            raise self.source.error(f"{expr.name} needs a constant number; {self.why_not(bad)}", expr.at)
+        return self._computed(function, numbers, expr.at, f"{expr.name}({', '.join(['{!r}'] * len(numbers))})")
+
+    def _whole(self, expr: Function, value: Value, scope: Scope) -> Value:
+        """The casts `int[n]` and `uint[n]`; bits keep their number, integers their lowest bits."""
+        width = None if expr.width is None else self.width(expr.width, scope)
+        if isinstance(value, Bits):
+            size = len(value.indices)
+            if width != size and (width is not None or expr.name == "int"):
+                raise self.source.error(
+                    f"{size} bit(s) cast to {expr.name}{'' if width is None else f'[{width}]'}; "
+                    f"allowed int[{size}], which has a sign, and uint[{size}]",
+                    expr.at,
+                    limit=f"{size} bits",
+                )
+            return Bits(value.indices, signed=expr.name == "int")
+        if not isinstance(value, int | float):
+            raise self.source.error(f"{expr.name} needs a constant number; {self.why_not(value)}", expr.at)
+        number = int(value)  # towards zero, as in C99; no infinities come here
+        if width is not None and width <= INT_BITS_MAX and isinstance(value, int):
+            return wrapped(expr.name, width, number)
+        self.finite(number, expr.at)
+        if not holds(expr.name, width, number):
+            raise self.source.error(
+                f"{value!r} cast to {expr.name}; {described(expr.name, width)}", expr.at,
+                limit=described(expr.name, width),
+            )  # fmt: skip
+        return number
 
     # --- indices ------------------------------------------------------------------------------
 
@@ -356,7 +302,8 @@ class Values:
         match expr.item:
             case Range() as item:
                 chosen = self._range(item, scope, len(own))
-                for end in (chosen[0], chosen[-1]) if chosen else ():
+                self._some(len(chosen), expr)
+                for end in (chosen[0], chosen[-1]):
                     self._position(end if end >= 0 else -len(own) - 1, len(own), expr)
                 self.spend(len(chosen), expr.at)
                 forward = chosen.step > 0
@@ -364,12 +311,18 @@ class Values:
                     own[chosen.start : chosen.stop : chosen.step] if forward else tuple(own[i] for i in chosen)
                 )
             case SetOf() as item:
+                self._some(len(item.items), expr)
                 places = [self._position(self.integer(i, scope, "an index"), len(own), expr) for i in item.items]
                 self.spend(len(places), expr.at)
                 return type(base)(tuple(own[i] for i in places))
             case item:
                 place = self._position(self.integer(item, scope, "an index"), len(own), expr)
                 return type(base)((own[place],), True)
+
+    def _some(self, number: int, expr: Index) -> None:
+        """OpenQASM 3.0, "Register concatenation and slicing": no index set may be empty."""
+        if not number:
+            raise self.source.error("this index selects nothing; at least 1 element is needed", expr.at, limit="1")
 
     def _position(self, index: int, size: int, expr: Index) -> int:
         if not -size <= index < size or (index < 0 and self.version == "2"):
@@ -393,11 +346,12 @@ class Values:
         for end, default in ((expr.start, 0 if step > 0 else -1), (expr.stop, -1 if step > 0 else 0)):
             value = default if end is None else self.integer(end, scope, "the end of a range")
             ends.append(value + size if size is not None and value < 0 else value)
+        if abs(ends[1] - ends[0]) // abs(step) >= LENGTH_MAX:
+            raise self.source.error(
+                f"a range of more than {LENGTH_MAX} numbers; allowed 0 to {LENGTH_MAX}", expr.at,
+                limit=f"{LENGTH_MAX} numbers",
+            )  # fmt: skip
         return range(ends[0], ends[1] + (1 if step > 0 else -1), step)
-
-
-def _one_bit(value: Value) -> bool:
-    return isinstance(value, Condition | bool) or (isinstance(value, Bits) and len(value.indices) == 1)
 
 
 def _scaled(value: Affine, factor: float) -> Affine:
