@@ -29,8 +29,9 @@ class Claim(NamedTuple):
     """One row of the table.
 
     ours, reference: names of functions of the bench file; no reference for an absolute bar.
-    kind: "ratio" (reference / ours must reach `bar`), "seconds" (ours must stay below `bar`) or
-    "difference" (ours - reference, in seconds, must stay below `bar`).
+    kind: "ratio" (reference / ours must reach `bar`), "seconds" (ours must stay below `bar`),
+    "difference" (ours - reference, in seconds, must stay below `bar`), "delay" (the same of wall time
+    alone), or "most" and "least" (the median of what the thunk says as `value`, against `bar`).
     rounds: measured runs a side. warm: one run of each side before them. threads: 1, or None for defaults.
     """
 
@@ -42,6 +43,7 @@ class Claim(NamedTuple):
     rounds: int = 5
     warm: bool = True
     threads: int | None = 1
+    unit: str = ""
 
 
 class Measured(NamedTuple):
@@ -130,10 +132,13 @@ class Side:
         self.process.communicate()
         if not self.runs:
             return Measured(float("nan"), float("nan"), {})
+        said = dict(self.runs[-1]["said"])
+        if "value" in said:
+            said["value"] = statistics.median(run["said"]["value"] for run in self.runs)
         return Measured(
             statistics.median(run["wall_s"] for run in self.runs),
             statistics.median(run["cpu_s"] for run in self.runs),
-            self.runs[-1]["said"],
+            said,
         )
 
 
@@ -156,7 +161,15 @@ def report(claim: Claim, ours: Measured, reference: Measured | None) -> tuple[st
     lines = [f"{claim.title}", _side(claim.ours, ours)]
     if reference is not None and claim.reference is not None:
         lines.append(_side(claim.reference, reference))
-    if claim.kind == "seconds" or reference is None:
+    if claim.kind in ("most", "least"):
+        value, sign = float(ours.said["value"]), "<=" if claim.kind == "most" else ">="
+        reached = value <= claim.bar if claim.kind == "most" else value >= claim.bar
+        figure = f"{value:.4g} {claim.unit}; bar {sign} {claim.bar:g} {claim.unit}"
+    elif claim.kind == "delay" and reference is not None:
+        wall, cpu = ours.wall_s - reference.wall_s, ours.cpu_s - reference.cpu_s
+        reached = wall < claim.bar
+        figure = f"difference wall {wall * 1e3:.3g} ms (CPU {cpu * 1e3:.3g} ms); bar < {claim.bar * 1e3:g} ms wall"
+    elif claim.kind == "seconds" or reference is None:
         worst = max(ours.wall_s, ours.cpu_s)
         reached, figure = worst < claim.bar, f"{worst:.4g} s; bar < {claim.bar:g} s"
     elif claim.kind == "difference":

@@ -58,6 +58,7 @@ def _run(command: str, home: Path) -> subprocess.CompletedProcess[str]:
         "PATH": f"{BIN}:{os.environ['PATH']}",
         "QCOMMONS_HOME": str(home),
         "PYTHONIOENCODING": "utf-8",
+        "QCOMMONS_PORT": "0",  # the README's node must not fight for a port with one that runs here
     }
     return subprocess.run(
         ["bash", "-o", "pipefail", "-c", command],
@@ -66,8 +67,11 @@ def _run(command: str, home: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One for all commands, so that they go through the node that the README starts."""
+    made = tmp_path_factory.mktemp("home")
+    yield made
+    _run("qcommons down --now", made)
 
 
 @pytest.mark.parametrize(("command", "code"), list(dict.fromkeys(_commands() + _promised())))

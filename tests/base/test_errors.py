@@ -26,3 +26,11 @@ def test_an_error_carries_place_and_limit_beside_the_sentence(kind: type[QCommon
 
 def test_evidence_is_cut_to_a_kibibyte() -> None:
     assert PeerError("bad", evidence=b"x" * 5000).evidence == b"x" * 1024
+
+
+def test_what_was_tried_stands_below_the_sentence() -> None:
+    error = Unavailable(
+        "too large", limit="1 GiB", tried=[("numpy", "dense", "needs 2 GiB"), ("aer", "mps", "stopped")]
+    )
+    assert error.tried == (("numpy", "dense", "needs 2 GiB"), ("aer", "mps", "stopped"))
+    assert str(error).splitlines() == ["too large", "  numpy/dense: needs 2 GiB", "  aer/mps: stopped"]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qcommons.base.seeds import derive, stream
+from qcommons.base.seeds import derive, derive_each, stream
 
 PATHS = st.lists(st.text(max_size=8) | st.integers() | st.binary(max_size=8), max_size=4).map(tuple)
 
@@ -94,3 +94,8 @@ def test_streams_do_not_depend_on_pythons_hash_seed() -> None:
 def test_seeds_outside_the_range_are_refused() -> None:
     with pytest.raises(ValueError, match="non-negative"):
         stream(-1, "a")
+
+
+def test_seeds_of_a_row_are_those_derived_one_by_one() -> None:
+    row = list(derive_each(2**70 + 5, "run", b"x", count=25))
+    assert row == [derive(2**70 + 5, "run", b"x", index) for index in range(25)]

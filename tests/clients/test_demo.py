@@ -139,6 +139,8 @@ def test_judgement_tells_right_from_wrong() -> None:
     done = {"status": "done"}
     assert judge(coin, done | {"counts": {"0": 512, "1": 512}})[0]
     assert not judge(coin, done | {"counts": {"0": 700, "1": 324}})[0]  # 11.7 standard errors
+    certain = Probability("always", lambda bits: bits == "0", 1.0)  # p = 1025/1026: sqrt(p (1 - p) / 1024) = 0.00097
+    assert judge(certain, done | {"counts": {"0": 1024}}) == (True, "1.00000 \u00b1 0.00098 of 1024 shots")
     sure = Values("exact", (1.0,), 1e-6)
     assert judge(sure, done | {"expectations": [{"observable": "Z", "value": 1.0, "stderr": 0.0}]})[0]
     assert not judge(sure, done | {"expectations": [{"observable": "Z", "value": 0.99, "stderr": 0.0}]})[0]

@@ -26,6 +26,21 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
 
 
+def test_help_fits_a_screen_and_begins_with_daily_work(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 50 and max(map(len, lines)) <= 80
+    assert [line.split()[0] for line in lines if line.startswith("  ")][:3] == ["run", "jobs", "job"]
+
+
+def test_a_word_that_needs_another_says_which(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["token"]) == 2
+    assert "token needs a word after it: new, list, revoke" in capsys.readouterr().err
+    assert main(["token", "--help"]) == 0
+    printed = capsys.readouterr().out
+    assert "token new" in printed and "config" not in printed
+
+
 def test_help_costs_less_than_150_ms_of_cpu() -> None:
     """The least of five runs: other work on the machine adds to each, never takes away."""
     costs = []
@@ -48,7 +63,7 @@ def test_help_imports_no_heavy_library() -> None:
 
 @pytest.mark.parametrize("row", COMMANDS, ids=lambda row: row.name)
 def test_every_command_has_its_own_help_and_json(row: front.Command, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([row.name, "--help"]) == 0
+    assert main([*row.name.split(), "--help"]) == 0
     printed = capsys.readouterr().out
     assert f"qcommons {row.name}" in printed and "--json" in printed
 
@@ -62,7 +77,7 @@ def test_version_is_the_installed_one(capsys: pytest.CaptureFixture[str]) -> Non
     assert json.loads(capsys.readouterr().out)["qcommons"] == installed("qcommons")
 
 
-@pytest.mark.parametrize("words", [["fly"], ["version", "--wings"], ["config"], ["run"], ["run", "x", "--shots", "0"]])
+@pytest.mark.parametrize("words", [["fly"], ["version", "--wings"], ["token"], ["run"], ["run", "x", "--shots", "0"]])
 def test_a_wrong_command_line_ends_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2
     printed = capsys.readouterr()
@@ -70,7 +85,7 @@ def test_a_wrong_command_line_ends_with_2(words: list[str], capsys: pytest.Captu
     assert main([*words, "--json"]) == 2
     body = json.loads(capsys.readouterr().out)
     assert body["status"] == "failed" and body["error"]["who"] == "caller"
-    assert set(body["error"]) == {"who", "what", "where", "limit"}
+    assert set(body["error"]) == {"who", "what", "where", "limit", "tried"}
 
 
 @pytest.mark.parametrize(
@@ -146,6 +161,9 @@ def test_an_answer_that_cannot_be_written_is_told_in_one_line(words: tuple[str, 
         ("mkfifo config.toml; QCOMMONS_HOME=. timeout 20 {script} run {bell}", "no regular file"),
         ("echo 'a='$(printf '[%.0s' $(seq 20000)) > config.toml; QCOMMONS_HOME=. {script} run {bell}", "not TOML"),
         ('echo \'[{{"a":1}},{{"b":2}}]\' > s.json; {script} run {bell} --sweep s.json', "point 1 has ['b']"),
+        ("mkfifo ff; timeout 20 {script} run ff --deadline 300ms", "ff: nobody wrote to it within 0.3 s"),
+        ("sleep 5 | timeout 4 {script} run - --deadline 300ms", "standard input: nobody wrote to it within 0.3 s"),
+        ("{script} run {bell} --observable Z$(printf '9%.0s' $(seq 5000))", "is on qubit 999"),
         ("printf 'a,a\\n1,2\\n' > s.csv; {script} run {bell} --sweep s.csv", "named twice"),
     ],
 )
@@ -155,3 +173,36 @@ def test_odd_surroundings_end_with_2_and_a_cause(command: str, says: str, tmp_pa
     assert done.returncode == 2, done.stderr
     assert says in done.stderr
     assert "fault of qcommons" not in done.stderr
+
+
+def test_a_refusal_says_what_is_needed_first_and_then_an_engine_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(_args: object) -> int:
+        raise Unavailable("needs 2 GiB", limit="1 GiB", tried=[("numpy", "dense", "a\x1b"), ("aer", "mps", "b")])
+
+    monkeypatch.setattr(version, "command", fails)
+    assert main(["version"]) == 3
+    assert capsys.readouterr().err.splitlines() == ["qcommons: needs 2 GiB", "  numpy/dense: a\\x1b", "  aer/mps: b"]
+    assert main(["version", "--json"]) == 3
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["what"] == "needs 2 GiB"
+    assert error["tried"][1] == {"engine": "aer", "method": "mps", "why": "b"}
+
+
+def test_config_alone_shows_the_settings_and_what_is_wrong_with_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("QCOMMONS_HOME", str(tmp_path))
+    assert main(["config"]) == 0
+    well = capsys.readouterr()
+    assert "limits.memory" in well.out and well.err == ""
+    (tmp_path / "config.toml").write_text("[limits]\nworkers = 7\nmemry = 2\n")
+    assert main(["config", "show"]) == 2
+    wrong = capsys.readouterr()
+    assert "limits.workers     = 7" in wrong.out
+    assert wrong.err.startswith(f"qcommons: {tmp_path}/config.toml:3: unknown setting 'limits.memry'")
+    assert main(["config", "--json"]) == 2
+    body = json.loads(capsys.readouterr().out)
+    assert body["settings"]["limits.workers"]["value"] == 7
+    assert [error["where"] for error in body["errors"]] == [f"{tmp_path}/config.toml:3"]

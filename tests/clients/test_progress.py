@@ -1,4 +1,4 @@
-"""The progress bar: only on a terminal, only past a second."""
+"""Progress: a bar only on a terminal and past a second, elsewhere one line past ten."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_nothing_is_written_off_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_bar_is_written_off_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "PATIENCE_S", 0.0)
     stream = io.StringIO()
     with Progress(stream) as bar:
@@ -44,3 +44,15 @@ def test_a_long_run_shows_done_and_total(monkeypatch: pytest.MonkeyPatch) -> Non
         while "1/2" not in stream.getvalue() and time.monotonic() < until:
             time.sleep(0.02)
     assert "running" in stream.getvalue() and "1/2" in stream.getvalue()
+
+
+def test_a_log_gets_one_line_and_whoever_wants_silence_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LINE_S", 0.05)
+    stream, silent = io.StringIO(), io.StringIO()
+    with Progress(stream) as bar, Progress(silent, silent=True):
+        bar.name("waiting: \x1b[31m")
+        bar(3, 7)
+        time.sleep(0.3)
+    (line,) = stream.getvalue().splitlines()
+    assert line.startswith("qcommons: waiting: \\x1b[31m for ") and line.endswith(" ms, 3 of 7 runs have ended")
+    assert silent.getvalue() == ""

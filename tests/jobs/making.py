@@ -30,11 +30,17 @@ def done(
     estimates: tuple[tuple[float, float], ...] | None = None,
     amplitudes: tuple[tuple[float, float], ...] | None = None,
     cregs: tuple[tuple[str, int], ...] = (("c", 2),),
+    error_bound: float = 0.0,
 ) -> Done:
     pairs = None if estimates is None else tuple(Estimate(*pair, 1000 if pair[1] else None) for pair in estimates)
-    answer = Answer("numpy", "dense", counts=counts, estimates=pairs, amplitudes=amplitudes)
+    answer = Answer(
+        "numpy", "dense", counts=counts, estimates=pairs, amplitudes=amplitudes, error_bound=error_bound
+    )  # fmt: skip
+    registers = cregs if counts is not None else ()
     cost = Cost(1e-3, 64, 4.0)
-    return Done(Execution(answer=answer, reason="small", predicted=cost, seconds=2e-3, notes=("a note",), cregs=cregs))
+    return Done(
+        Execution(answer=answer, reason="small", predicted=cost, seconds=2e-3, notes=("a note",), cregs=registers)
+    )
 
 
 ZZ = PauliSum((Term(1.0, ((0, "Z"), (1, "Z"))),), "ZZ")

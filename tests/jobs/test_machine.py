@@ -7,8 +7,7 @@ from tests.jobs.making import JOB_ID, done, job
 from tests.playbook import at, play
 
 from qcommons.base.effects import Effect, Run, Send, Stop, WakeAt, Woken
-from qcommons.base.errors import Corrupt
-from qcommons.jobs.machine import CancelAsked, ItemsEnded, JobEnded, JobMachine, PieceEnded, Submitted
+from qcommons.jobs.machine import CancelAsked, ItemsEnded, JobEnded, JobMachine, PieceEnded, Submitted, SuspendAsked
 from qcommons.jobs.outcomes import (
     Cancelled,
     Crashed,
@@ -20,7 +19,7 @@ from qcommons.jobs.outcomes import (
     PastDeadline,
     Refused,
 )  # fmt: skip
-from qcommons.jobs.records import Piece
+from qcommons.jobs.records import Phase, Piece
 
 FIRST, SECOND, THIRD = (f"{JOB_ID}.{number}" for number in range(3))
 DEADLINE = WakeAt(10_000_000_000, JOB_ID)
@@ -60,7 +59,7 @@ def test_a_job_goes_from_accepted_to_done_and_every_phase_has_cause_and_since() 
     machine = JobMachine(job(2), now_ns=5)
     assert (
         play(machine, 5)
-        >> at(10) >> Submitted(2) << WakeAt(10_000_000_010, JOB_ID) << runs(FIRST, 0, 1)
+        >> at(10) >> Submitted(2) << WakeAt(10_000_000_005, JOB_ID) << runs(FIRST, 0, 1)
         >> at(20) >> ItemsEnded(FIRST, ((0, OK),))
         >> at(30) >> ItemsEnded(FIRST, ((1, OK),)) << ended("done", Done, Done)
         >> PieceEnded(FIRST)
@@ -169,5 +168,31 @@ def test_a_job_whose_programs_all_failed_to_parse_ends_without_running_anything(
 def test_a_piece_that_went_through_without_all_its_answers_is_our_own_fault() -> None:
     machine = JobMachine(job(2), 0)
     machine.handle(Submitted(1), 0)
-    with pytest.raises(Corrupt, match="2 items without outcome"):
-        machine.handle(PieceEnded(FIRST), 0)
+    machine.handle(PieceEnded(FIRST), 0)
+    assert machine.outcomes == [EngineFault("the worker answered 0 of 2 runs")] * 2
+    assert machine.phase.state == "failed"
+
+
+def test_a_suspended_job_gives_its_pieces_back_and_runs_only_the_rest_later() -> None:
+    machine = JobMachine(job(2), 0)
+    assert (
+        play(machine)
+        >> Submitted(1) << DEADLINE << runs(FIRST, 0, 1)
+        >> ItemsEnded(FIRST, ((0, OK),))
+        >> at(7) >> SuspendAsked("paused by home") << Stop(FIRST)
+        >> ItemsEnded(FIRST, ((1, OK),))  # came too late
+        >> at(9) >> Submitted(1) << DEADLINE << runs(SECOND, 1)
+        >> ItemsEnded(SECOND, ((1, OK),)) << ended("done", Done, Done)
+    )  # fmt: skip
+    assert states(machine) == ["accepted", "planned", "running", "accepted", "planned", "running", "assembling", "done"]
+    assert machine.history[3].cause == "paused by home"
+
+
+def test_a_machine_made_from_what_was_kept_runs_what_has_no_outcome() -> None:
+    history = (Phase("accepted", "submitted", 3), Phase("accepted", "the node was started again", 50))
+    machine = JobMachine(job(3), 60, history, {1: OK})
+    assert (
+        play(machine, 60)
+        >> Submitted(1) << WakeAt(10_000_000_003, JOB_ID) << runs(FIRST, 0, 2)
+        >> ItemsEnded(FIRST, ((0, OK), (2, OK))) << ended("done", Done, Done, Done)
+    )  # fmt: skip

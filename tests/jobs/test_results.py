@@ -7,9 +7,12 @@ import io
 import json
 import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jsonschema
+import msgspec
 import numpy as np
 import pytest
 from tests.jobs.making import AMPLITUDES, EXPECTATIONS, JOB_ID, card, done, job
@@ -81,7 +84,7 @@ def test_the_standard_error_of_a_probability_is_that_of_a_binomial_proportion() 
 def test_shots_that_all_agree_leave_an_error_of_about_one_shot() -> None:
     run = results(done({"10": 10}))[0]
     assert run.stderr == pytest.approx({"10": 0.087401}, rel=1e-5)  # sqrt((11/12) (1/12) / 10)
-    assert "1.0000 \u00b1 0.0874" in render(run.to_dict())
+    assert "1.000 \u00b1 0.087" in render(run.to_dict())
 
 
 def test_a_sweep_of_counts_has_a_list_of_standard_errors() -> None:
@@ -164,7 +167,7 @@ def test_the_text_form_is_a_histogram_with_standard_errors_engine_and_reason(
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
     lines = str(results(BELL)[0]).splitlines()
     assert lines[0].startswith("11  ####")
-    assert lines[0].endswith("510  0.5100 +- 0.0158")
+    assert lines[0].endswith("510  0.510 +- 0.016")
     assert {"engine     numpy, method dense", "reason     small", "note       a note"} <= set(lines)
     assert str(results(BELL, Refused("too large"))).splitlines()[1] == "1  refused: too large"
 
@@ -203,16 +206,93 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(monkeypatch:
         results(BELL)[0].plot_histogram()
 
 
-def test_a_plot_draws_a_bar_with_its_error_for_each_outcome() -> None:
+@pytest.fixture
+def pyplot() -> Iterator[Any]:
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    yield pyplot
+    pyplot.close("all")
+
+
+def error_ends(axes: Any) -> list[list[tuple[float, float]]]:
+    """(lower, upper) of each error bar of each set."""
+    return [[(float(a[1]), float(b[1])) for a, b in bars.lines[2][0].get_segments()] for bars in errorbars(axes)]
+
+
+def errorbars(axes: Any) -> list[Any]:
+    from matplotlib.container import ErrorbarContainer
+
+    return [found for found in axes.containers if isinstance(found, ErrorbarContainer)]
+
+
+def test_a_plot_draws_a_bar_with_its_error_for_each_outcome(pyplot: Any) -> None:
     axes = results(BELL)[0].plot_histogram()
     assert [bar.get_height() for bar in axes.patches] == [0.51, 0.49]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["11", "00"]
-    pyplot.close("all")
+    assert axes.get_xlabel() == "outcome (classical bit 0 rightmost)"
+    np.testing.assert_allclose(error_ends(axes), [[(0.4942, 0.5258), (0.4742, 0.5058)]], atol=1e-4)
+    assert not axes.texts
+
+
+def test_error_bars_of_a_plot_stay_between_0_and_1(pyplot: Any) -> None:
+    ends = error_ends(results(done({"11": 9, "00": 1}))[0].plot_histogram())[0]
+    assert ends[0][1] == 1.0 and ends[1][0] == 0.0
+
+
+def test_a_plot_of_wide_outcomes_keeps_them_apart_and_says_what_is_missing(pyplot: Any) -> None:
+    """21 bits are written in full; of 60 the middle goes, unless two bars would then look alike."""
+    wide = results(done({format(k, "021b"): 100 - k for k in range(30)}, cregs=(("c", 21),)))[0]
+    axes = wide.plot_histogram()
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert labels == [format(k, "021b") for k in range(20)]
+    assert len(axes.patches) == 20
+    assert [text.get_text() for text in axes.texts] == [
+        f"10 more outcomes with {sum(100 - k for k in range(20, 30))} shots are not shown"
+    ]
+    axes.figure.canvas.draw()
+    box = axes.xaxis.label.get_window_extent()
+    assert box.y0 >= 0 and box.y1 < axes.figure.bbox.height  # the title of the axis is inside the figure
+    apart = results(done({"0" * 60: 5, "0" * 59 + "1": 4}, cregs=(("c", 60),)))[0].plot_histogram()
+    assert [label.get_text() for label in apart.get_xticklabels()] == [
+        f"{'0' * 11}\u2026{'0' * 11}",
+        f"{'0' * 11}\u2026{'0' * 10}1",
+    ]
+    middle = "0" * 30 + "1" + "0" * 29
+    alike = results(done({"0" * 60: 5, middle: 4}, cregs=(("c", 60),)))[0].plot_histogram()
+    assert [label.get_text() for label in alike.get_xticklabels()] == ["0" * 60, middle]
+
+
+def test_a_plot_names_the_registers(pyplot: Any) -> None:
+    axes = results(done({"100": 3, "011": 5}, cregs=(("a", 2), ("b", 1))))[0].plot_histogram()
+    assert axes.get_xlabel() == "outcome (registers b a, bit 0 of each rightmost)"
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0 11", "1 00"]
+
+
+def test_a_sweep_is_plotted_against_the_input_that_moves(pyplot: Any) -> None:
+    outcomes = [done(estimates=((0.5 * i, 0.1), (1.0, 0.0)), error_bound=0.25) for i in (2, 0, 1)]
+    sweep = results(*outcomes, Refused("too large"), want=EXPECTATIONS, scalar=False)
+    thetas = (0.3, 0.1, 0.2, 0.4)
+    runs = [msgspec.structs.replace(run, values={"theta": x}) for run, x in zip(sweep, thetas, strict=True)]
+    moved = Results(runs, job=JOB_ID, seed=1, status="done", cause="", seconds=1.0, shape=(4,))
+    axes = moved.plot()
+    assert axes.get_xlabel() == "theta"
+    assert axes.get_legend_handles_labels()[1] == ["<ZZ>", "<XI>"]
+    zz = errorbars(axes)[0]
+    np.testing.assert_allclose(zz.lines[0].get_xydata(), [[0.1, 0.0], [0.2, 0.5], [0.3, 1.0]])
+    np.testing.assert_allclose(error_ends(axes)[0], [(-0.1, 0.1), (0.4, 0.6), (0.9, 1.1)])
+    np.testing.assert_allclose(error_ends(axes)[1], [(0.75, 1.25)] * 3)  # computed: the method's own error
+    still = results(*outcomes, want=EXPECTATIONS, scalar=False).plot()
+    assert still.get_xlabel() == "run"
+
+
+def test_what_cannot_be_plotted_says_what_can() -> None:
+    with pytest.raises(UsageError, match=r"these results hold counts; plot one of them: results\[0\]"):
+        results(BELL, BELL).plot()
+    with pytest.raises(UsageError, match=r"results\[0\]\.plot_histogram\(\)"):
+        results(BELL, BELL).plot_histogram()
 
 
 # JSON
@@ -243,18 +323,42 @@ def test_json_of_a_run_has_the_promised_fields_and_no_other_answer() -> None:
 def test_json_of_expectations_and_amplitudes() -> None:
     values = json.loads(results(done(estimates=((0.5, 0.01), (1.0, 0.0))), want=EXPECTATIONS)[0].to_json())
     assert values["expectations"] == [
-        {"observable": "ZZ", "value": 0.5, "stderr": 0.01, "exact": False},
-        {"observable": "XI", "value": 1.0, "stderr": 0.0, "exact": True},
+        {"observable": "ZZ", "value": 0.5, "stderr": 0.01, "exact": False, "sampled": True},
+        {"observable": "XI", "value": 1.0, "stderr": 0.0, "exact": True, "sampled": False},
     ]
     amplitudes = json.loads(results(done(amplitudes=((0.6, 0.0), (0.0, 0.8))), want=AMPLITUDES)[0].to_json())
     assert amplitudes["amplitudes"] == {"00": [0.6, 0.0], "11": [0.0, 0.8]}
+
+
+def test_a_computed_value_with_an_own_error_is_neither_exact_nor_sampled() -> None:
+    run = results(done(estimates=((0.5, 0.0), (1.0, 0.0)), error_bound=2e-6), want=EXPECTATIONS)[0]
+    body = json.loads(run.to_json())
+    assert body["error_bound"] == 2e-6
+    assert [(row["exact"], row["sampled"], row["stderr"]) for row in body["expectations"]] == [(False, False, 0.0)] * 2
+    assert not run.exact
+    assert "<ZZ> = 0.5000000 \u00b1 2e-06 (computed, own error)" in str(run)
+    assert results(done(estimates=((0.5, 0.0), (1.0, 0.0))), want=EXPECTATIONS)[0].exact
+    assert not results(done(estimates=((0.5, 0.1), (1.0, 0.0))), want=EXPECTATIONS)[0].exact
+    assert not results(BELL)[0].exact
+
+
+def test_json_names_the_registers_of_counts_in_order_of_declaration() -> None:
+    run = results(done({"100": 3, "011": 5}, cregs=(("a", 2), ("b", 1))))[0]
+    body = json.loads(run.to_json())
+    assert body["registers"] == [{"name": "a", "size": 2}, {"name": "b", "size": 1}]
+    assert run.registers == (("a", 2), ("b", 1))
+    assert list(body["counts"]) == ["0 11", "1 00"]
+    assert str(run).splitlines()[0] == "b  a"
+    assert "registers" not in json.loads(
+        results(done(amplitudes=((0.6, 0.0), (0.0, 0.8))), want=AMPLITUDES)[0].to_json()
+    )
 
 
 def test_json_of_a_failure_says_who_what_where_and_which_limit() -> None:
     body = json.loads(results(Refused("needs 4.1 TiB; limit 12 GiB", limit="12 GiB"))[0].to_json())
     assert body["status"] == "refused"
     expected = {"who": "resources", "what": "needs 4.1 TiB; limit 12 GiB", "where": None, "limit": "12 GiB"}
-    assert body["error"] == expected
+    assert body["error"] == expected | {"tried": []}
 
 
 def test_results_are_frozen() -> None:

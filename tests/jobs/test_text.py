@@ -27,8 +27,38 @@ def test_histogram_gives_binomial_standard_errors() -> None:
     lines = list(histogram({"00": 25, "11": 75}))
     p = 76 / 102
     stderr = math.sqrt(p * (1 - p) / 100)  # binomial proportion, p by the rule of succession
-    assert lines[0].startswith("11") and "0.7500" in lines[0] and f"{stderr:.4f}" in lines[0]
+    assert lines[0].startswith("11") and lines[0].endswith(f"0.750 \u00b1 {stderr:.3f}")
     assert lines[1].startswith("00")
+
+
+def test_digits_of_a_histogram_follow_each_error() -> None:
+    """p = (k + 1) / (n + 2), sqrt(p (1 - p) / n): all shots alike, rare outcomes and a billion shots by hand."""
+    assert next(histogram({"0": 1024})).endswith("1024  1.00000 \u00b1 0.00098")  # sqrt(1025/1026 / 1026 / 1024)
+    assert next(histogram({"0": 10**9})).endswith("1.0000000000 \u00b1 0.0000000010")
+    lines = list(histogram({"0": 4095, "1": 1}))
+    # 2 / 4098 = 4.88e-4: sqrt(4.88e-4 / 4096) = 3.45e-4, for both outcomes
+    assert [line.split("  ")[-1] for line in lines] == ["0.99976 \u00b1 0.00035", "0.00024 \u00b1 0.00035"]
+    half = 500_000_000  # sqrt(0.25 / 1e9) = 1.58e-5
+    assert next(histogram({"0": half, "1": half})).endswith("0.500000 \u00b1 0.000016")
+    lines = list(histogram({"00": 3000, "01": 1090, "11": 6}))  # the signs stand in one column
+    assert len({line.index("\u00b1") for line in lines}) == 1
+
+
+def test_several_registers_are_named_above_their_bits_the_last_declared_leftmost() -> None:
+    counts = {"0 1 10": 3, "1 0 01": 1}
+    lines = list(histogram(counts, (("a", 2), ("b", 1), ("out", 1))))
+    assert lines[0] == "out b  a"
+    assert lines[1].startswith("  0 1 10  ")
+    assert lines[2].startswith("  1 0 01  ")
+    assert next(histogram({"10": 4}, (("c", 2),))).startswith("10")
+    wide = list(histogram({f"1 {'0' * 90}": 4}, (("a", 90), ("flag", 1))))
+    assert wide[0] == "registers from the left: flag[1] a[90]"
+
+
+def test_a_sweep_says_once_how_its_registers_stand() -> None:
+    rows = [{"name": "a", "size": 1}, {"name": "b", "size": 1}]
+    lines = _batch(*[STORY | {"counts": {"0 1": 5}, "registers": rows}] * 2)
+    assert [line for line in lines if "registers" in line] == ["registers  b a (from the left)"]
 
 
 def test_histogram_stops_after_twenty_outcomes_and_counts_the_rest() -> None:
@@ -46,18 +76,38 @@ def test_long_bitstrings_are_shortened_with_their_length() -> None:
 
 def test_digits_follow_the_standard_error() -> None:
     assert value_text(0.703125, 0.0071) == "0.7031 \u00b1 0.0071"
+    assert value_text(12.345, 0.0996) == "12.35 \u00b1 0.10"
+    assert value_text(1234.5, 12.3) == "1234 \u00b1 12"
+    assert value_text(-1e-9, 1e-3) == "0.0000 \u00b1 0.0010"
     assert value_text(0.5, 0.0) == "0.5 (exact)"
     assert value_text(-0.0, 0.0) == value_text(6.1e-17, 0.0) == value_text(-1e-16, 0.0) == "0 (exact)"
 
 
-def test_the_counts_of_a_sweep_stand_in_columns() -> None:
+def test_a_computed_value_is_exact_only_without_an_own_error() -> None:
+    assert value_text(0.30030249, 0.0, 2e-6) == "0.3003025 \u00b1 2e-06 (computed, own error)"
+    assert value_text(-13.856406461, 0.0, 3.4e-4) == "-13.85641 \u00b1 0.00034 (computed, own error)"
+    assert value_text(0.7, 0.01, 2e-6) == "0.700 \u00b1 0.010"  # sampled: the own error has a line of its own
+    run = STORY | {"expectations": [{"observable": "Z", "value": 0.25, "stderr": 0.0}], "error_bound": 2e-6}
+    lines = render(run).splitlines()
+    assert lines[0] == "<Z> = 0.2500000 \u00b1 2e-06 (computed, own error)"
+    assert "own error  2e-06 (of any value: bound or estimate of the method's own error)" in lines
+
+
+def test_amplitudes_have_as_many_digits_as_their_error_allows() -> None:
+    run = STORY | {"amplitudes": {"0": [1 / 3, -1e-9]}}
+    assert render(run).splitlines()[0] == "0  +0.333333333 -0.000000001i  probability 0.111111"
+    rough = render(run | {"error_bound": 1.2e-5}).splitlines()[0]
+    assert rough == "0  +0.333333 +0.000000i  probability 0.111111"
+
+
+def test_the_counts_of_a_sweep_come_most_frequent_first() -> None:
     runs = [
         STORY | {"values": {"theta": theta}, "counts": counts}
         for theta, counts in ((0.5, {"00": 990, "11": 10}), (0.25, {"11": 505, "00": 495}))
     ]
     assert _batch(*runs)[:2] == [
         "0  theta=0.5   00 990 0.9900 \u00b1 0.0033  11  10 0.0100 \u00b1 0.0033",
-        "1  theta=0.25  00 495 0.4950 \u00b1 0.0158  11 505 0.5050 \u00b1 0.0158",
+        "1  theta=0.25  11 505 0.505 \u00b1 0.016  00 495 0.495 \u00b1 0.016",
     ]
 
 
@@ -92,10 +142,10 @@ def test_a_sweep_has_a_line_for_each_run_failed_ones_too() -> None:
 def test_runs_of_several_programs_are_named() -> None:
     counts = STORY | {"counts": {format(k, "03b"): k + 1 for k in range(6)}}
     assert _batch(counts | {"program": "a.qasm"}, counts | {"program": "b.qasm"})[1] == (
-        "1  b.qasm  010 3 0.1429 \u00b1 0.0827  011 4 0.1905 \u00b1 0.0900  100 5 0.2381 \u00b1 0.0958"
-        "  101 6 0.2857 \u00b1 0.1004  ..."
+        "1  b.qasm  101 6 0.29 \u00b1 0.10  100 5 0.238 \u00b1 0.096  011 4 0.190 \u00b1 0.090"
+        "  010 3 0.143 \u00b1 0.083  ... and 2 more with 3 shots"
     )
-    assert _batch(counts | {"program": "a.qasm"}, counts | {"program": "a.qasm"})[1].startswith("1  010 3 0.1429")
+    assert _batch(counts | {"program": "a.qasm"}, counts | {"program": "a.qasm"})[1].startswith("1  101 6 0.29")
 
 
 def test_a_batch_without_answers_and_one_of_many_runs_read_well() -> None:

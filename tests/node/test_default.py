@@ -62,7 +62,7 @@ def test_the_settings_are_read_once_and_a_wrong_file_leaves_no_node(config: Path
     config.write_text("[limits]\nworkers = 0\n")
     with pytest.raises(UsageError, match=r"limits\.workers") as caught:
         run(QASM)
-    assert caught.value.where == f"{config}: limits.workers"
+    assert caught.value.where == f"{config}:2: limits.workers"
     config.write_text("[limits]\nworkers = 1\n")
     node = default_node()
     config.write_text("[limits]\nworkers = 0\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +132,7 @@ def test_what_is_wrong_in_a_profile_is_named_with_its_file(text: str, tmp_path: 
     path.write_text(text)
     with pytest.raises(UsageError) as caught:
         edge.noise_of(path)
-    assert str(caught.value).startswith(f"{path}: profile")
+    assert str(caught.value).startswith((f"{path}: profile ", f"{path}:1:1: not TOML"))
 
 
 @pytest.mark.parametrize("value", [0, -1.0, float("nan")])
@@ -154,3 +155,53 @@ def test_observables_and_noise_are_read_from_text_and_files(tmp_path: Path) -> N
     (tmp_path / "bad.toml").write_bytes(b"\xff")
     with pytest.raises(UsageError, match="not UTF-8 at byte 0"):
         edge.noise_of(tmp_path / "bad.toml")
+
+
+@pytest.mark.parametrize(
+    "value", [10**400, 10**5000, float("nan"), float("-inf"), 1j, None, [[1], [2, 3]], "pie", b"1"],
+    ids=lambda value: f"{type(value).__name__}",
+)  # fmt: skip
+def test_what_is_no_finite_number_is_refused_alike_in_every_form(value: object) -> None:
+    for bind in ({"a": value}, {"a": [0.1, value]}, [{"a": 0.1}, {"a": value}]):
+        with pytest.raises(UsageError) as caught:
+            edge.points(bind)
+        assert "a" in str(caught.value.where) and len(str(caught.value)) < 200
+    with pytest.raises(UsageError, match="True is no finite number"):
+        edge.points({"a": True})
+
+
+def test_angles_are_understood_as_on_the_command_line() -> None:
+    assert edge.points({"a": "pi/2", "b": 1}) == ([{"a": np.pi / 2, "b": 1.0}], None)
+    assert edge.points({"a": ["pi", "0.5"]}) == ([{"a": np.pi}, {"a": 0.5}], (2,))
+    assert edge.points([{"a": "-3*pi/4"}])[0] == [{"a": -3 * np.pi / 4}]
+
+
+def test_an_array_input_is_bound_at_once_and_swept_along_the_axes_before() -> None:
+    assert edge.points({"g[]": [0.1, "pi"]}) == ([{"g[0]": 0.1, "g[1]": np.pi}], None)
+    points, shape = edge.points({"g[]": [[1, 2], [3, 4], [5, 6]], "b": 7})
+    assert shape == (3,) and points[1] == {"g[0]": 3.0, "g[1]": 4.0, "b": 7.0}
+    assert edge.points([{"g[]": [1, 2]}, {"g[]": [3, 4]}])[0] == [
+        {"g[0]": 1.0, "g[1]": 2.0},
+        {"g[0]": 3.0, "g[1]": 4.0},
+    ]
+    with pytest.raises(UsageError, match="one number"):
+        edge.points({"g[]": 1.0})
+    with pytest.raises(UsageError, match="given twice"):
+        edge.points({"g[]": [1.0, 2.0], "g[1]": 1.0})
+    card = Card(b"", "", 1, (), ("g[0]", "g[1]"), 0)
+    with pytest.raises(UsageError, match=r'its g is an array: bind it as \{"g\[\]": \[0.1, 0.2, ...\]\}'):
+        edge.values_for(card, {"g": 0.1}, batch=False)
+
+
+def test_a_circuit_of_qiskit_is_told_how_to_come() -> None:
+    qiskit = pytest.importorskip("qiskit")
+    with pytest.raises(UsageError, match=r"qiskit\.qasm3\.dumps\(circuit\)"):
+        edge.circuits(qiskit.QuantumCircuit(1))
+
+
+def test_a_fifo_is_read_as_a_program_and_refused_as_a_profile(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "ff.toml")
+    with pytest.raises(UsageError, match="nobody wrote to it within"):
+        edge.circuits(tmp_path / "ff.toml", 0.05)
+    with pytest.raises(UsageError, match="a FIFO, no regular file"):
+        edge.noise_of(tmp_path / "ff.toml")

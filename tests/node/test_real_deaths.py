@@ -106,7 +106,7 @@ def test_an_allocation_that_fails_in_the_run_is_told_and_the_worker_lives(
     """The limit allows 64 GiB, the system gives the process 3 (`ulimit -v`): 16 GiB cannot be had."""
     capped = ("sh", "-c", 'ulimit -v 3145728; exec "$@"', "sh", *WORKER_COMMAND)
     with EmbeddedNode(1, home=tmp_path, command=capped) as node:
-        with pytest.raises(Unavailable, match=f"{method} stopped at .*(out of memory|Cannot allocate)") as caught:
+        with pytest.raises(Unavailable, match=f"{method}: stopped at .*(out of memory|Cannot allocate)") as caught:
             node.run(deep(30, 1), shots=10, engine=engine, method=method, memory_bytes=64 << 30)
         assert caught.value.exit_code == 3
         pids = node.pool.pids()

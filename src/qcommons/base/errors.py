@@ -11,6 +11,8 @@ range and what next; `where` and `limit` carry the same facts for programs.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 __all__ = ["Corrupt", "PeerError", "QCommonsError", "Unavailable", "UsageError"]
 
 
@@ -21,19 +23,25 @@ class QCommonsError(Exception):
         what: one sentence for a person: what, value, allowed range, what next.
         where: the place (file, line and column, field, option), if there is one.
         limit: the limit that was passed, as text with its unit, if there is one.
+        tried: (engine, method, why not) of each that might have done it; `what` says it in one sentence.
     """
 
     who = "qcommons"
     exit_code = 5
 
-    def __init__(self, what: str, *, where: str | None = None, limit: str | None = None) -> None:
+    def __init__(
+        self, what: str, *, where: str | None = None, limit: str | None = None,
+        tried: Iterable[tuple[str, str, str]] = (),
+    ) -> None:  # fmt: skip
         super().__init__(what)
         self.what = what
         self.where = where
         self.limit = limit
+        self.tried = tuple(tried)
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}" if self.where else self.what
+        head = f"{self.where}: {self.what}" if self.where else self.what
+        return "\n".join([head, *(f"  {engine}/{method}: {why}" for engine, method, why in self.tried)])
 
 
 class UsageError(QCommonsError):

@@ -9,6 +9,7 @@ import math
 import re
 
 from qcommons.base.errors import UsageError
+from qcommons.base.text import shown
 
 __all__ = ["MEMORY_MIN_BYTES", "angle_rad", "memory_bytes", "seconds"]
 
@@ -33,7 +34,7 @@ def memory_bytes(text: str, where: str) -> int:
     """
     value = _quantity(text, BYTES, where, "4GiB")
     if value < MEMORY_MIN_BYTES:
-        raise UsageError(f"{text!r} is {value:.9g} B; allowed from 1 MiB: write 4GiB", where=where, limit="1 MiB")
+        raise UsageError(f"{shown(text)} is {value:.9g} B; allowed from 1 MiB: write 4GiB", where=where, limit="1 MiB")
     return int(value)
 
 
@@ -45,7 +46,7 @@ def seconds(text: str, where: str) -> float:
     """
     value = _quantity(text, SECONDS, where, "60s")
     if value <= 0:
-        raise UsageError(f"{text!r} is no time; allowed above 0 s: write 60s", where=where, limit="> 0 s")
+        raise UsageError(f"{shown(text)} is no time; allowed above 0 s: write 60s", where=where, limit="> 0 s")
     return value
 
 
@@ -53,10 +54,12 @@ def _quantity(text: str, units: dict[str, float] | dict[str, int], where: str, e
     match = QUANTITY.fullmatch(text)
     if match is None or match[2] not in units:
         known = ", ".join(unit for unit in units if unit)
-        raise UsageError(f"cannot read {text!r}; write a number and a unit ({known}), as in {example}", where=where)
+        raise UsageError(
+            f"cannot read {shown(text)}; write a number and a unit ({known}), as in {example}", where=where
+        )
     value = float(match[1]) * units[match[2]]
     if not math.isfinite(value):
-        raise UsageError(f"{text!r} is too large", where=where)
+        raise UsageError(f"{shown(text)} is too large", where=where)
     return value
 
 
@@ -69,8 +72,8 @@ def angle_rad(text: str, where: str) -> float:
     match = ANGLE.fullmatch(text)
     divisor = float(match[5]) if match and match[5] else 1.0
     if match is None or divisor == 0.0:
-        raise UsageError(f"cannot read the angle {text!r}; write radians, as in 0.3, pi/2 or -3*pi/4", where=where)
+        raise UsageError(f"cannot read the angle {shown(text)}; write radians, as in 0.3, pi/2 or -3*pi/4", where=where)
     value = (float(match[2]) if match[2] else 1.0) * (math.pi if match[3] or match[4] else 1.0) / divisor
     if not math.isfinite(value):
-        raise UsageError(f"the angle {text!r} is not finite", where=where)
+        raise UsageError(f"the angle {shown(text)} is not finite", where=where)
     return -value if match[1] == "-" else value

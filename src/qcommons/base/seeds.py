@@ -8,12 +8,13 @@ Philox-4x64 generator (Salmon et al., SC '11), whose output numpy keeps stable a
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.random.bit_generator import ISeedSequence
 
-__all__ = ["derive", "stream"]
+__all__ = ["derive", "derive_each", "stream"]
 
 PathPart = str | int | bytes
 
@@ -32,17 +33,18 @@ class _Key(ISeedSequence):
         return self.words
 
 
+def _encoded(part: PathPart) -> bytes:
+    if isinstance(part, str):
+        kind, own = b"s", part.encode()
+    elif isinstance(part, bytes):
+        kind, own = b"b", part
+    else:
+        kind, own = b"i", str(int(part)).encode()
+    return kind + len(own).to_bytes(8, "big") + own
+
+
 def _digest(path: tuple[PathPart, ...]) -> bytes:
-    raw = bytearray()
-    for part in path:
-        if isinstance(part, str):
-            kind, own = b"s", part.encode()
-        elif isinstance(part, bytes):
-            kind, own = b"b", part
-        else:
-            kind, own = b"i", str(int(part)).encode()
-        raw += kind + len(own).to_bytes(8, "big") + own
-    return hashlib.sha3_256(raw).digest()
+    return hashlib.sha3_256(b"".join(map(_encoded, path))).digest()
 
 
 def stream(seed: int, *path: PathPart) -> np.random.Generator:
@@ -66,3 +68,12 @@ def derive(seed: int, *path: PathPart, bits: int = 63) -> int:
     """
     digest = _digest((int(seed), *path))
     return int.from_bytes(digest, "big") >> (256 - bits)
+
+
+def derive_each(seed: int, *path: PathPart, count: int, bits: int = 63) -> Iterator[int]:
+    """`derive(seed, *path, index)` for index 0 to count - 1; the seed and the path are hashed once."""
+    head = hashlib.sha3_256(b"".join(map(_encoded, (int(seed), *path))))
+    for index in range(count):
+        own = head.copy()
+        own.update(_encoded(index))
+        yield int.from_bytes(own.digest(), "big") >> (256 - bits)

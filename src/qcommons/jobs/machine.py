@@ -12,20 +12,24 @@ Flow: edge -> Job -> *JobMachine* -> Run(piece) -> workers -> ItemsEnded, PieceE
                  worker was killed from outside; an item that kills its worker when alone is guilty
     Woken        past the deadline: Stop every open piece, unfinished items are PastDeadline
     CancelAsked  Stop every open piece, unfinished items are Cancelled
+    SuspendAsked Stop every open piece; back to accepted, with the outcomes so far: `Submitted` starts the rest
+
+A machine can also be made from what was kept of one (`history`, `outcomes`), as after a crash: it is accepted then.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from qcommons.base.clock import deadline_ns
 from qcommons.base.effects import Effect, Run, Send, Stop, WakeAt, Woken, note
-from qcommons.base.errors import Corrupt
-from qcommons.jobs.outcomes import WORKER_DEATHS, Cancelled, Killed, Outcome, PastDeadline, status_of
+from qcommons.jobs.outcomes import WORKER_DEATHS, Cancelled, EngineFault, Killed, Outcome, PastDeadline, status_of
 from qcommons.jobs.plan import alone, plan
 from qcommons.jobs.records import Item, Job, Phase, Piece
 
-__all__ = ["CancelAsked", "Event", "ItemsEnded", "JobEnded", "JobMachine", "PieceEnded", "Submitted"]
+__all__ = ["CancelAsked", "Event", "ItemsEnded", "JobEnded", "JobMachine", "PieceEnded", "Submitted", "SuspendAsked"]
 
 KILLED_TRIES = 2  # a worker killed from outside is no fault of the piece: once more, then give up
 ENDS = frozenset({"done", "failed", "refused", "cancelled"})
@@ -55,7 +59,13 @@ class CancelAsked(msgspec.Struct, frozen=True):
     cause: str
 
 
-Event = Submitted | ItemsEnded | PieceEnded | CancelAsked | Woken
+class SuspendAsked(msgspec.Struct, frozen=True):
+    """Give the workers back for now; `cause` says who or what wants that."""
+
+    cause: str
+
+
+Event = Submitted | ItemsEnded | PieceEnded | CancelAsked | SuspendAsked | Woken
 
 
 class JobEnded(msgspec.Struct, frozen=True):
@@ -69,11 +79,15 @@ class JobEnded(msgspec.Struct, frozen=True):
 class JobMachine:
     """One job. `history` holds every phase; `left` the number of points without outcome."""
 
-    def __init__(self, job: Job, now_ns: int) -> None:
+    def __init__(
+        self, job: Job, now_ns: int, history: Sequence[Phase] = (), outcomes: Mapping[int, Outcome] | None = None
+    ) -> None:
+        """history, outcomes: what was kept of an earlier machine of this job; the last phase is accepted."""
         self.job = job
-        self.outcomes: list[Outcome | None] = [job.settled.get(index) for index in range(len(job.points))]
+        known = job.settled | dict(outcomes or {})
+        self.outcomes: list[Outcome | None] = [known.get(index) for index in range(len(job.points))]
         self.left = self.outcomes.count(None)
-        self.history = [Phase("accepted", "submitted", now_ns)]
+        self.history = list(history) or [Phase("accepted", "submitted", now_ns)]
         self._open: dict[str, Piece] = {}
         self._pieces = 0
 
@@ -97,18 +111,21 @@ class JobMachine:
                 return self._piece_ended(piece_id, death, now_ns)
             case CancelAsked(cause):
                 return self._abandon(Cancelled(cause), now_ns)
+            case SuspendAsked(cause):
+                return self._suspend(cause, now_ns)
             case Woken():
                 return self._abandon(PastDeadline(self.job.deadline_s), now_ns)
 
     def _start(self, workers: int, now_ns: int) -> list[Effect]:
         if self.phase.state != "accepted":
             return [note("job_event_ignored", job=self.job.id, event="Submitted")]
-        pieces = plan(self.job, workers)
-        effects = [self._enter("planned", f"{len(self.job.points)} runs in {len(pieces)} pieces", now_ns)]
+        known = {index for index, outcome in enumerate(self.outcomes) if outcome is not None}
+        pieces = plan(self.job, workers, known, self._pieces)
+        effects = [self._enter("planned", f"{self.left} runs in {len(pieces)} pieces", now_ns)]
         if not pieces:
             return effects + self._finish(now_ns)
         effects.append(self._enter("running", "pieces handed to the workers", now_ns))
-        effects.append(WakeAt(deadline_ns(self.phase.since_ns, self.job.deadline_s), self.job.id))
+        effects.append(WakeAt(deadline_ns(self.history[0].since_ns, self.job.deadline_s), self.job.id))
         return effects + self._run(pieces)
 
     def _run(self, pieces: list[Piece]) -> list[Effect]:
@@ -133,7 +150,7 @@ class JobMachine:
         if not items:
             return []
         if death is None:
-            raise Corrupt(f"piece {piece_id} went through but left {len(items)} items without outcome")
+            death = EngineFault(f"the worker answered {len(piece.items) - len(items)} of {len(piece.items)} runs")
         return self._after_death(piece, items, death, now_ns)
 
     def _after_death(self, piece: Piece, items: list[Item], death: Outcome, now_ns: int) -> list[Effect]:
@@ -147,6 +164,13 @@ class JobMachine:
             self.outcomes[item.index] = death
         self.left -= len(items)
         return [said] if self.left else [said, *self._finish(now_ns)]
+
+    def _suspend(self, cause: str, now_ns: int) -> list[Effect]:
+        effects: list[Effect] = [Stop(piece_id) for piece_id in self._open]
+        self._open.clear()
+        if self.phase.state == "accepted":
+            return [note("job_event_ignored", job=self.job.id, event="SuspendAsked")]
+        return [*effects, self._enter("accepted", cause, now_ns)]
 
     def _abandon(self, outcome: Outcome, now_ns: int) -> list[Effect]:
         effects: list[Effect] = [Stop(piece_id) for piece_id in self._open]

@@ -8,6 +8,7 @@ numbers, 4 unavailable, 5 failed, 6 cancelled.
 
 from __future__ import annotations
 
+import functools
 import signal as signals  # names of signal numbers only; nothing is sent or caught here
 
 import msgspec
@@ -17,7 +18,7 @@ from qcommons.engines.execute import Execution
 
 __all__ = [
     "WORKER_DEATHS", "Cancelled", "CpuLimit", "Crashed", "Done", "EngineFault", "ErrorInfo", "Killed", "Misused",
-    "NotStarted", "OutOfMemory", "Outcome", "PastDeadline", "Refused", "Unserved", "error_of", "exception_of",
+    "NotStarted", "OutOfMemory", "Outcome", "PastDeadline", "Refused", "Tried", "Unserved", "error_of", "exception_of",
     "outcome_of", "status_of",
 ]  # fmt: skip
 
@@ -30,12 +31,21 @@ class Done(msgspec.Struct, frozen=True, tag=True):
     execution: Execution
 
 
+class Tried(msgspec.Struct, frozen=True):
+    """One method of one engine, and why it gave no answer."""
+
+    engine: str
+    method: str
+    why: str
+
+
 class Refused(msgspec.Struct, frozen=True, tag=True):
-    """The planner said no before anything was harmed; `what` holds the numbers."""
+    """The planner said no before anything was harmed; `what` holds the numbers, `tried` those of each method."""
 
     what: str
     where: str | None = None
     limit: str | None = None
+    tried: tuple[Tried, ...] = ()
 
 
 class Misused(msgspec.Struct, frozen=True, tag=True):
@@ -51,6 +61,7 @@ class Unserved(msgspec.Struct, frozen=True, tag=True):
 
     what: str
     where: str | None = None
+    tried: tuple[Tried, ...] = ()
 
 
 class Cancelled(msgspec.Struct, frozen=True, tag=True):
@@ -112,12 +123,16 @@ WORKER_DEATHS = (Crashed, Killed, OutOfMemory, CpuLimit)  # the process ended; n
 
 
 class ErrorInfo(msgspec.Struct, frozen=True):
-    """An error as the outside sees it: who must act, what, where and which limit."""
+    """An error as the outside sees it: who must act, what, where and which limit.
+
+    tried: of a refusal, each method that might have answered and why it could not.
+    """
 
     who: str
     what: str
     where: str | None = None
     limit: str | None = None
+    tried: tuple[Tried, ...] = ()
 
 
 def status_of(outcome: Outcome) -> str:
@@ -144,8 +159,14 @@ def exception_of(outcome: Outcome) -> QCommonsError | None:
 
 def error_of(outcome: Outcome) -> ErrorInfo | None:
     """The same as plain data."""
-    error = exception_of(outcome)
-    return None if error is None else ErrorInfo(error.who, error.what, error.where, error.limit)
+    return None if isinstance(outcome, Done) else _info(outcome)
+
+
+@functools.lru_cache(maxsize=1024)  # a sweep past its deadline ends with one outcome 100,000 times
+def _info(outcome: Outcome) -> ErrorInfo:
+    error, _ = _error(outcome)
+    tried = outcome.tried if isinstance(outcome, Refused | Unserved) else ()
+    return ErrorInfo(error.who, error.what, error.where, error.limit, tried)
 
 
 def outcome_of(error: Exception, limit_bytes: int) -> Outcome:
@@ -154,9 +175,9 @@ def outcome_of(error: Exception, limit_bytes: int) -> Outcome:
         case UsageError():
             return Misused(error.what, error.where, error.limit)
         case Unavailable() if error.limit is not None or error.exit_code == 3:
-            return Refused(error.what, error.where, error.limit)
+            return Refused(error.what, error.where, error.limit, tuple(Tried(*row) for row in error.tried))
         case Unavailable():
-            return Unserved(error.what, error.where)
+            return Unserved(error.what, error.where, tuple(Tried(*row) for row in error.tried))
         case MemoryError():
             return OutOfMemory(limit_bytes)
         case _:
@@ -165,12 +186,12 @@ def outcome_of(error: Exception, limit_bytes: int) -> Outcome:
 
 def _error(outcome: Outcome) -> tuple[QCommonsError, int]:
     match outcome:
-        case Refused(what, where, limit):
-            return Unavailable(what, where=where, limit=limit), 3
+        case Refused(what, where, limit, tried):
+            return Unavailable(what, where=where, limit=limit, tried=_rows(tried)), 3
         case Misused(what, where, limit):
             return UsageError(what, where=where, limit=limit), 2
-        case Unserved(what, where):
-            return Unavailable(what, where=where), 4
+        case Unserved(what, where, tried):
+            return Unavailable(what, where=where, tried=_rows(tried)), 4
         case NotStarted(what):
             return Unavailable(f"no worker process could be started: {what}"), 4
         case Cancelled(cause):
@@ -195,6 +216,10 @@ def _error(outcome: Outcome) -> tuple[QCommonsError, int]:
             return Corrupt(f"the engine failed: {text}; try another engine", where="engine"), 5
         case Done():
             raise AssertionError("Done is no error")
+
+
+def _rows(tried: tuple[Tried, ...]) -> list[tuple[str, str, str]]:
+    return [(row.engine, row.method, row.why) for row in tried]
 
 
 def _crash_text(crash: Crashed) -> str:

@@ -6,6 +6,8 @@ header: it decides about batching alone; engines are chosen by the real cost mod
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import msgspec
 
 from qcommons.base.ids import JobId, piece_id
@@ -24,25 +26,29 @@ SHOT_S = 5e-8
 DENSE_QUBITS = 24  # beyond, a dense run is unlikely; the point is alone in its piece anyway
 
 
-def plan(job: Job, workers: int) -> list[Piece]:
-    """Pieces that cover every unsettled point of `job` once, in order; two or more a worker where it pays."""
+def plan(job: Job, workers: int, known: Container[int] | None = None, first: int = 0) -> list[Piece]:
+    """Pieces that cover every open point of `job` once, in order; two or more a worker where it pays.
+
+    known: indices of points with an outcome; the settled ones if None. first: number of the first piece.
+    """
+    known = job.settled if known is None else known
     sizes_s = [guess_s(job, program) for program in range(len(job.programs))]
-    total_s = sum(sizes_s[point.program] for point in job.points)
+    total_s = sum(sizes_s[point.program] for index, point in enumerate(job.points) if index not in known)
     share_s = min(PIECE_S, max(total_s / (2 * workers), PIECE_MIN_S))
     pieces: list[Piece] = []
     batch: list[int] = []
     filled_s = 0.0
     for index, point in enumerate(job.points):
-        if index in job.settled:
+        if index in known:
             continue
         size_s = sizes_s[point.program]
         if batch and (filled_s + size_s > share_s or len(batch) >= PIECE_ITEMS_MAX):
-            pieces.append(_piece(job, len(pieces), batch))
+            pieces.append(_piece(job, first + len(pieces), batch))
             batch, filled_s = [], 0.0
         batch.append(index)
         filled_s += size_s
     if batch:
-        pieces.append(_piece(job, len(pieces), batch))
+        pieces.append(_piece(job, first + len(pieces), batch))
     return pieces
 
 

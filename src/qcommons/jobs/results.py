@@ -11,7 +11,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Literal, TypeVar, overload
+from typing import Any, Final, Literal, NoReturn, TypeVar, overload
 
 import msgspec
 import numpy as np
@@ -53,7 +53,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     job, index, program, program_id, name: which run this is; `values` what its inputs were bound to.
     seed: run the same program with this seed and you get this very answer again.
-    shots: samples taken; None where the answer is exact.
+    shots: samples taken; None where the answer is computed, not sampled.
     observables: texts of the observables asked, in order; `scalar` if one was given, not a list.
     bitstrings: of the amplitudes asked, in order.
     outcome: how it ended; the fields of the answer raise its error unless it is `Done`.
@@ -105,6 +105,12 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return spaced(self._only("counts", self._answer.counts), self._execution.cregs)
 
     @property
+    def registers(self) -> tuple[tuple[str, int], ...]:
+        """(name, bits) of each register in the keys of `counts`, in order of declaration: the last is leftmost."""
+        self._only("counts", self._answer.counts)
+        return self._execution.cregs
+
+    @property
     def probabilities(self) -> dict[str, float]:
         """Bitstring -> estimated probability, count / shots."""
         counts = self.counts
@@ -119,8 +125,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def stderr(self) -> float | list[float] | dict[str, float]:
-        """Standard errors: of each expectation value (0.0: exact, not sampled), or of each probability.
+        """Standard errors: of each expectation value (0.0: computed, not sampled), or of each probability.
 
+        What was computed may still be off by `error_bound`.
         A binomial proportion has sqrt(p (1 - p) / shots), estimated with p = (count + 1) / (shots + 2): see
         `engines/standard_error`.
         """
@@ -174,8 +181,18 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def error_bound(self) -> float:
-        """Bound or estimate of the method's own error; 0.0 for exact methods."""
+        """Bound or estimate of the method's own error, beside that of sampling; 0.0 for exact methods.
+
+        Of any expectation value; of the norm of the error of the amplitudes; of the total variation of the
+        distribution that counts were drawn from.
+        """
         return self._answer.error_bound
+
+    @property
+    def exact(self) -> bool:
+        """Computed, not sampled, and the method's own error is 0: right up to the rounding of float64."""
+        sampled = self._answer.counts is not None or any(e.shots is not None for e in self._answer.estimates or ())
+        return not sampled and self.error_bound == 0
 
     @property
     def facts(self) -> dict[str, float]:
@@ -214,9 +231,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def plot_histogram(self, ax: Any = None) -> Any:
         """Bars with standard errors on matplotlib axes, which are returned. Needs the extra `plots`."""
-        from qcommons.jobs.views import plot
+        from qcommons.jobs.views import plot_counts
 
-        return plot(self, ax)
+        return plot_counts(self, ax)
 
     def _repr_html_(self) -> str:
         from qcommons.jobs.views import html
@@ -365,6 +382,22 @@ class Results(Sequence[Result]):
         from qcommons.jobs.views import frame
 
         return frame(self._runs)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Expectation values with their errors against the swept input, on matplotlib axes, which are returned.
+
+        Needs the extra `plots`. Raises UsageError where the runs hold counts or amplitudes.
+        """
+        from qcommons.jobs.views import plot_values
+
+        return plot_values(self, ax)
+
+    def plot_histogram(self, ax: Any = None) -> NoReturn:
+        """Raises UsageError: a histogram is of one run."""
+        raise UsageError(
+            f"a histogram is of one run, these are {len(self)}: results[0].plot_histogram() plots the first; "
+            "results.plot() plots expectation values against the swept input", where="plot_histogram",
+        )  # fmt: skip
 
     def _repr_html_(self) -> str:
         from qcommons.jobs.views import html_table

@@ -22,7 +22,9 @@ Physics = Literal["emulated", "hardware", "none"]
 class Expectation(msgspec.Struct, frozen=True):
     """<observable> = value +- stderr.
 
-    exact: the value was computed, not sampled; stderr is then 0.
+    sampled: the value was estimated from shots; else it was computed and stderr is 0.
+    exact: the value was computed and the method's own error, `error_bound` of the run, is 0: right up to the rounding
+        of float64. Neither sampled nor exact: computed, off by at most `error_bound`.
     stderr: one standard error, from the spread of the shots. Where all n shots agreed on a term, that
         term adds 2 |coefficient| sqrt(p (1 - p) / n) with p = (n + 1) / (n + 2) instead of 0.
     """
@@ -31,6 +33,14 @@ class Expectation(msgspec.Struct, frozen=True):
     value: float
     stderr: float
     exact: bool
+    sampled: bool
+
+
+class Register(msgspec.Struct, frozen=True):
+    """A classical register and its number of bits."""
+
+    name: str
+    size: int
 
 
 class PredictedCost(msgspec.Struct, frozen=True):
@@ -45,12 +55,16 @@ class PredictedCost(msgspec.Struct, frozen=True):
 class RunObject(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="status", tag="done"):
     """An answered run: exactly one of counts, expectations and amplitudes is there.
 
-    counts: bitstring -> shots, classical bit 0 rightmost, registers separated by a space.
+    counts: bitstring -> shots, classical bit 0 rightmost, registers separated by a space, the last declared leftmost.
+    registers: those of the bitstrings of `counts`, in order of declaration.
+    error_bound: bound or estimate of the method's own error, left out where it is 0: of any value, of the norm of the
+        error of the amplitudes, of the total variation of the distribution that counts were drawn from.
     amplitudes: bitstring, qubit 0 rightmost -> [re, im].
     """
 
     job: str
     counts: dict[str, int] | None = None
+    registers: tuple[Register, ...] = ()
     expectations: tuple[Expectation, ...] | None = None
     amplitudes: dict[str, tuple[float, float]] | None = None
     engine: str
@@ -119,12 +133,17 @@ def run_object(result: Result) -> AnyRun:
     expectations = amplitudes = None
     if answer.estimates is not None:
         rows = zip(result.observables, answer.estimates, strict=True)
-        expectations = tuple(Expectation(text, e.value, e.stderr, e.shots is None) for text, e in rows)
+        sure = answer.error_bound == 0
+        expectations = tuple(
+            Expectation(text, e.value, e.stderr, exact=sure and e.shots is None, sampled=e.shots is not None)
+            for text, e in rows
+        )
     if answer.amplitudes is not None:
         amplitudes = {bits: (value.real, value.imag) for bits, value in result.amplitudes.items()}
     return RunObject(
         job=result.job,
         counts=None if answer.counts is None else result.counts,
+        registers=tuple(Register(name, size) for name, size in execution.cregs),
         expectations=expectations,
         amplitudes=amplitudes,
         engine=answer.engine,

@@ -30,7 +30,7 @@ def open_node(settings: Settings, *, calibrate: bool = False) -> EmbeddedNode:
     return EmbeddedNode(
         int(settings["limits.workers"].value),
         operations_max=int(settings["limits.operations"].value),
-        deadline_s=settings["limits.seconds"].value,
+        deadline_s=float(settings["limits.seconds"].value),
         memory_bytes=None if memory.origin == "default" else int(memory.value),
         calibrate=calibrate,
     )

@@ -17,12 +17,15 @@ import msgspec
 import numpy as np
 
 from qcommons.base.errors import UsageError
+from qcommons.base.quantities import angle_rad
+from qcommons.base.text import shown
 from qcommons.circuits.noise import Noise
 from qcommons.circuits.observables import PauliSum
 from qcommons.circuits.program import DEFAULT_CAPS, Program
 from qcommons.engines.records import Amplitudes, Counts, Expectations, Statevector, Want
 from qcommons.jobs.records import Card
 from qcommons.node.frames import Source
+from qcommons.node.reading import WAIT_S, read_file
 
 __all__ = ["Asked", "Circuit", "asked", "circuits", "is_whole", "noise_of", "points", "values_for", "want_for"]
 
@@ -30,11 +33,14 @@ Circuit = Program | Source | Card
 SHOTS_DEFAULT = 1024
 SHOTS_MAX = 10**9
 POINTS_MAX = 1_000_000
+ARRAY_MARK = "[]"  # after a name in `bind`: the values of g[0], g[1], ... of an array input g
 TEXT_MARKS = re.compile(r"[\n;{]")  # no file name holds these; every program does
 
 
-def circuits(program: Any) -> tuple[list[Circuit], bool]:
+def circuits(program: Any, wait_s: float = WAIT_S) -> tuple[list[Circuit], bool]:
     """Programs and sources of the argument `program`, and whether it was a list of them.
+
+    wait_s: seconds that a FIFO among the files may take until its end.
 
     Raises:
         UsageError: neither path, OpenQASM text, Program nor a list of those; an unreadable file.
@@ -42,11 +48,11 @@ def circuits(program: Any) -> tuple[list[Circuit], bool]:
     if isinstance(program, list | tuple):
         if not program:
             raise UsageError("an empty list of programs; give at least one", where="program")
-        return [_circuit(one, f"program[{index}]") for index, one in enumerate(program)], True
-    return [_circuit(program, "program")], False
+        return [_circuit(one, f"program[{index}]", wait_s) for index, one in enumerate(program)], True
+    return [_circuit(program, "program", wait_s)], False
 
 
-def _circuit(one: Any, where: str) -> Circuit:
+def _circuit(one: Any, where: str, wait_s: float) -> Circuit:
     match one:
         case Program() | Source() | Card():
             return one
@@ -57,21 +63,20 @@ def _circuit(one: Any, where: str) -> Circuit:
         case str() if TEXT_MARKS.search(one) or one.lstrip().startswith("OPENQASM"):
             return Source(_capped(one.encode("utf-8", "surrogatepass"), "<text>"), "<text>")
         case str() | Path():
-            return _file(Path(one))
+            return _file(Path(one), wait_s)
         case _:
-            kind = type(one).__name__
-            raise UsageError(f"no program, but of type {kind}: give a path, OpenQASM text or a Program", where=where)
+            raise UsageError(f"no program, but of type {type(one).__name__}: {_way(one)}", where=where)
 
 
-def _file(path: Path) -> Source:
-    limit = DEFAULT_CAPS.bytes_max
-    try:
-        with path.open("rb") as file:
-            text = file.read(limit + 1)
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise UsageError(f"cannot read this file: {why}", where=str(path)) from error
-    return Source(_capped(text, str(path)), str(path))
+def _way(one: Any) -> str:
+    """What to give instead; objects of other libraries are told by their name, none is imported for it."""
+    if type(one).__name__ == "QuantumCircuit" and type(one).__module__.partition(".")[0] == "qiskit":
+        return "give its OpenQASM text, qiskit.qasm3.dumps(circuit)"
+    return "give a path, OpenQASM text or a Program"
+
+
+def _file(path: Path, wait_s: float | None) -> Source:
+    return Source(_capped(read_file(path, DEFAULT_CAPS.bytes_max, wait_s), str(path)), str(path))
 
 
 def _capped(text: bytes, name: str) -> bytes:
@@ -83,12 +88,15 @@ def _capped(text: bytes, name: str) -> bytes:
 
 # bindings
 
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
 
 def points(bind: Any) -> tuple[list[dict[str, float]], tuple[int, ...] | None]:
     """Points of the sweep in row-major order, and its shape; shape None where `bind` names one point.
 
     bind: None, a mapping of input to number or array (arrays are broadcast together), or a list of
-        mappings to numbers.
+        mappings to numbers. A number is radians, or text such as "pi/2". Of a name "g[]" the last axis
+        are the values of g[0], g[1], ..., and the axes before it the sweep.
     """
     match bind:
         case None:
@@ -96,7 +104,7 @@ def points(bind: Any) -> tuple[list[dict[str, float]], tuple[int, ...] | None]:
         case Mapping():
             return _grid(bind)
         case str() | bytes():
-            raise UsageError(f"bind={bind!r}: a mapping of input names to numbers is needed", where="bind")
+            raise UsageError(f"bind={shown(bind)}: a mapping of input names to numbers is needed", where="bind")
         case Sequence():
             if len(bind) > POINTS_MAX:
                 raise UsageError(
@@ -104,14 +112,46 @@ def points(bind: Any) -> tuple[list[dict[str, float]], tuple[int, ...] | None]:
                 )
             if not all(isinstance(point, Mapping) for point in bind):
                 raise UsageError("a list of points holds mappings of input names to numbers", where="bind")
-            return [{str(name): _number(name, value) for name, value in point.items()} for point in bind], (len(bind),)
+            return [_point(point, f"point {index}") for index, point in enumerate(bind)], (len(bind),)
         case _:
             raise UsageError(f"bind={type(bind).__name__}: a mapping or a list of mappings is needed", where="bind")
 
 
+def _point(point: Mapping[Any, Any], where: str) -> dict[str, float]:
+    if all(type(value) is float and -math.inf < value < math.inf for value in point.values()) and not any(
+        str(name).endswith(ARRAY_MARK) for name in point
+    ):
+        return {str(name): value for name, value in point.items()}
+    columns = _columns(point, f"bind {where}")
+    for name, array in columns.items():
+        if array.shape:
+            raise UsageError("a list of points holds one number an input, not arrays", where=f"bind {where}, {name}")
+    return {name: float(array) for name, array in columns.items()}
+
+
+def _columns(bind: Mapping[Any, Any], where: str) -> dict[str, Array]:
+    """Input -> its values; a name with `ARRAY_MARK` becomes an input an element."""
+    columns: dict[str, Array] = {}
+    for key, value in bind.items():
+        name, place = str(key), f"{where}, {key}" if where != "bind" else f"bind {key}"
+        array = _array(value, place)
+        if not name.endswith(ARRAY_MARK):
+            parts = {name: array}
+        elif array.shape:
+            name = name.removesuffix(ARRAY_MARK)
+            parts = {f"{name}[{index}]": array[..., index] for index in range(array.shape[-1])}
+        else:
+            raise UsageError(f"{shown(value)} is one number; the values of an array are a list", where=place)
+        twice = sorted(parts.keys() & columns.keys())
+        if twice:
+            raise UsageError(f"{_few(twice)} given twice", where=place)
+        columns |= parts
+    return columns
+
+
 def _grid(bind: Mapping[Any, Any]) -> tuple[list[dict[str, float]], tuple[int, ...] | None]:
-    names = [str(name) for name in bind]
-    arrays = [_array(name, value) for name, value in bind.items()]
+    table_of = _columns(bind, "bind")
+    names, arrays = list(table_of), list(table_of.values())
     try:
         shape = np.broadcast_shapes(*(array.shape for array in arrays))
     except ValueError as error:
@@ -125,18 +165,24 @@ def _grid(bind: Mapping[Any, Any]) -> tuple[list[dict[str, float]], tuple[int, .
     return table, shape or None
 
 
-def _array(name: Any, value: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _array(value: Any, where: str) -> Array:
+    """float64 of numbers, or of texts such as "pi/2". Raises UsageError, also for NaN and infinity."""
     try:
-        return np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{value!r:.60} is no number or array of numbers", where=f"bind {name}") from error
-
-
-def _number(name: Any, value: Any) -> float:
-    array = _array(name, value)
-    if array.shape:
-        raise UsageError("a list of points holds one number an input, not arrays", where=f"bind {name}")
-    return float(array)
+        array = np.asarray(value)
+        if array.dtype.kind == "U":
+            flat = [angle_rad(text, where) for text in array.ravel().tolist()]
+            array = np.array(flat, dtype=np.float64).reshape(array.shape)
+        if array.dtype.kind not in "fiuO":
+            raise TypeError
+        array = array.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UsageError(f"{shown(value)} is no finite number or array of numbers", where=where) from error
+    finite = np.isfinite(array)
+    if not finite.all():
+        place = int(np.argmin(finite))  # the first one, in row-major order
+        at = f", value {place}" if array.shape else ""
+        raise UsageError(f"{array.ravel()[place]} is not finite; a finite number is needed", where=f"{where}{at}")
+    return array
 
 
 def values_for(card: Card, values: Mapping[str, float], *, batch: bool) -> dict[str, float]:
@@ -160,6 +206,8 @@ def _unbound(card: Card, missing: list[str], unknown: list[str]) -> Iterator[str
         yield f"no value for {_few(missing)}: give one, as in {way}"
     if unknown:
         inputs = f"its inputs are: {_few(list(card.inputs))}" if card.inputs else "it has none"
+        if f"{unknown[0]}[0]" in card.inputs:
+            inputs = f'its {unknown[0]} is an array: bind it as {{"{unknown[0]}[]": [0.1, 0.2, ...]}}; {inputs}'
         yield f"this program has no input {_few(unknown)}; {inputs}"
 
 
@@ -194,7 +242,7 @@ def asked(shots: Any, observable: Any, amplitudes: Any, statevector: bool) -> As
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} exclude each other: run once for each", where=given[1])
     if shots is not None and (not is_whole(shots) or not 1 <= shots <= SHOTS_MAX):
-        raise UsageError(f"shots={shots!r}; allowed 1 to {SHOTS_MAX}", where="shots", limit=f"{SHOTS_MAX} shots")
+        raise UsageError(f"shots={shown(shots)}; allowed 1 to {SHOTS_MAX}", where="shots", limit=f"{SHOTS_MAX} shots")
     if shots is not None and given and given[0] != "observable":
         raise UsageError(f"{given[0]} are exact: leave shots out", where="shots")
     scalar = not isinstance(observable, list | tuple)
@@ -219,7 +267,7 @@ def _bitstrings(amplitudes: Any) -> tuple[str, ...]:
         return ()
     if not isinstance(amplitudes, str | list | tuple):
         raise UsageError(
-            f"amplitudes={amplitudes!r:.60}; text such as 0101,1111 or a list is needed", where="amplitudes"
+            f"amplitudes={shown(amplitudes)}; text such as 0101,1111 or a list is needed", where="amplitudes"
         )
     listed = amplitudes.split(",") if isinstance(amplitudes, str) else list(amplitudes)
     bits = tuple(str(one).strip() for one in listed)
@@ -285,11 +333,12 @@ def noise_of(noise: Any) -> Noise | None:
 def _profile(path: Path) -> Noise:
     from qcommons.circuits.noise import load_profile
 
-    text = _file(path).text
+    text = _file(path, None).text
     try:
         return load_profile(text.decode("utf-8"), "toml")
     except UnicodeDecodeError as error:
         raise UsageError(f"not UTF-8 at byte {error.start}", where=str(path)) from error
     except UsageError as error:
-        where = f"{path}: {error.where}" if error.where else str(path)
+        place = error.where or ""  # "profile:3:5" of the text, or the name of a field
+        where = f"{path}{place.removeprefix('profile')}" if place.startswith("profile:") else f"{path}: {place}"
         raise UsageError(error.what, where=where, limit=error.limit) from error

@@ -16,9 +16,12 @@ import msgspec
 from qcommons.base.errors import UsageError
 from qcommons.node.frames import Calibration, Constants
 
-__all__ = ["Home", "home_path", "processor"]
+__all__ = ["LOCK_FILE", "NETWORK", "TOKEN_FILE", "Home", "home_path", "processor"]
 
 CALIBRATION_BYTES_MAX = 1 << 20
+LOCK_FILE = "node.lock"  # who holds the home, and where it is reached (`lock`)
+TOKEN_FILE = "token"  # the owner's (`tokens`)
+NETWORK = "commons"  # in every signature of a node, so that it means nothing elsewhere
 
 
 def home_path() -> Path:

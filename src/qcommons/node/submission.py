@@ -10,7 +10,8 @@ import secrets
 
 from qcommons.base.errors import UsageError
 from qcommons.base.ids import job_id
-from qcommons.base.seeds import derive
+from qcommons.base.seeds import derive_each
+from qcommons.base.text import shown
 from qcommons.circuits.noise import Noise
 from qcommons.engines.records import Counts, Limits, Want
 from qcommons.jobs.outcomes import Misused, Outcome
@@ -45,9 +46,10 @@ def submission(
     """
     for name, chosen in (("engine", engine), ("method", method)):
         if not isinstance(chosen, str | None):
-            raise UsageError(f"{name}={chosen!r:.60}; a name is needed", where=name)
+            raise UsageError(f"{name}={shown(chosen)}; a name is needed", where=name)
     root = _seed(seed)
-    alone = len(cards) * len(points) == 1
+    count = len(cards) * len(points)
+    seeds = iter((root,)) if count == 1 else derive_each(root, "run", count=count)
     settled: dict[int, Outcome] = {}
     runs: list[Point] = []
     wants: list[Want] = []
@@ -68,7 +70,7 @@ def submission(
             bound, misused = _bound(known, values, batch) if trouble is None else (values, trouble)
             if misused is not None:
                 settled[index] = misused
-            runs.append(Point(place, bound, root if alone else derive(root, "run", index)))
+            runs.append(Point(place, bound, next(seeds)))
     return Job(
         id=job_id(secrets.token_bytes(16)), programs=tuple(programs), wants=tuple(wants), points=tuple(runs), seed=root,
         limits=limits, deadline_s=deadline_s, noise=noise, engine=engine, method=method, settled=settled,
@@ -88,11 +90,11 @@ def _seed(seed: int | None) -> int:
     if seed is None:
         return secrets.randbits(63)
     if not edge.is_whole(seed) or not 0 <= seed <= SEED_MAX:
-        raise UsageError(f"seed={seed!r}; allowed 0 to 2^63-1", where="seed", limit="2^63-1")
+        raise UsageError(f"seed={shown(seed)}; allowed 0 to 2^63-1", where="seed", limit="2^63-1")
     return int(seed)
 
 
 def positive(name: str, value: float) -> float:
     if not isinstance(value, numbers.Real) or isinstance(value, bool) or not 0 < value <= NUMBER_MAX:
-        raise UsageError(f"{name}={value!r:.60}; a number above 0, at most 2^60, is needed", where=name, limit="2^60")
+        raise UsageError(f"{name}={shown(value)}; a number above 0, at most 2^60, is needed", where=name, limit="2^60")
     return float(value)

@@ -1,6 +1,6 @@
-"""The command line: `qcommons run | engines | demo | config | doctor | version`.
+"""The command line: `qcommons run | up | status | jobs | ...`; `main.COMMANDS` lists them all.
 
-Flow: arguments -> `main` (table of commands) -> one module a command -> node.default -> jobs.text
+Flow: arguments -> `main` (table of commands) -> one module a noun -> a node (clients.http, or embedded) -> text
 or JSON. Listing the commands imports none of them: a person who asks for help waits for Python alone.
 
 Example:

@@ -1,6 +1,7 @@
-"""`qcommons demo`: circuits of different kinds, each answer beside the known one.
+"""`qcommons demo`: circuits of different kinds, each answer beside the known one, on a node of their own.
 
-Flow: rows of `CASES` -> `qcommons.run` -> check against the known answer -> text or JSON.
+Flow: start a node in a folder for the moment -> rows of `CASES` -> Node.run -> check against the known answer ->
+receipts checked as a stranger would -> stop the node -> text or JSON. Nothing of it stays.
 The known answers come from closed forms, not from a simulator; tests/clients/test_demo.py derives
 each of them a second way.
 """
@@ -10,6 +11,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shutil
+import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,14 +22,18 @@ from qcommons.base.clock import seconds_text
 from qcommons.base.errors import QCommonsError, Unavailable
 from qcommons.clients.cli.main import error_object, exit_code
 from qcommons.clients.cli.options import JSON
-from qcommons.jobs.text import printable, value_text
-from qcommons.node.config import load
-from qcommons.node.default import open_node
-from qcommons.node.embedded import EmbeddedNode
+from qcommons.clients.cli.start import start
+from qcommons.clients.http.node import Node
+from qcommons.jobs.text import printable, share_text, value_text
+from qcommons.node.home import LOCK_FILE, NETWORK, Home
+from qcommons.node.lock import read_lock
+from qcommons.verify.receipt import check
 
 __all__ = ["CASES", "OPTIONS", "Case", "Probability", "Refusal", "Values", "command", "examples_dir"]
 
 OPTIONS = (JSON,)
+RECEIPT_NS = 10_000_000_000
+STOP_NS = 20_000_000_000
 SIGMAS_MAX = 5.0  # a right answer falls outside once in 1.7 million runs
 
 
@@ -87,7 +95,7 @@ CASES = (
     Case("Energy of the hydrogen molecule", "hydrogen.qasm",
          {"observable": ["@hydrogen.txt"], "bind": {"theta": -0.2235546}},
          Values("lowest eigenvalue -1.857275 hartree", (-1.8572750302,), 1e-7)),
-    Case("200 random qubits, 60 layers", "random200.qasm", {"shots": 1024},
+    Case("200 random qubits, 60 layers", "random200.qasm", {"shots": 1024, "deadline_s": 60.0},
          Refusal("beyond every method here: refused with numbers")),
 )  # fmt: skip
 
@@ -106,24 +114,67 @@ def examples_dir() -> Path:
 
 
 def command(args: argparse.Namespace) -> int:
-    """Run every case in order; 0 where all answers agree, 5 else."""
+    """Run every case in order; 0 where all answers agree and all receipts check, 5 else."""
     folder = examples_dir()
-    reports = []
-    with open_node(load()) as node:
-        for case in CASES:
-            report = _run(case, folder, node)
-            reports.append(report)
+    reports: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="qcommons-demo-") as place:
+        home = Path(place) / "home"
+        ready = _start(home)
+        with Node.connect(home=home) as node:
             if not args.json:
-                print(printable("\n".join(_lines(report))), end="\n\n", flush=True)
+                print(f"A node was started for this demo: {ready['node_id']}\n", flush=True)
+            for case in CASES:
+                report = _run(case, folder, node)
+                reports.append(report)
+                if not args.json:
+                    print(printable("\n".join(_lines(report))), end="\n\n", flush=True)
+            signed = _receipts(node, ready["node_id"])
+            node.shut_down(drain_s=0)
+        _gone(home)
     agreed = sum(report["agrees"] for report in reports)
+    well = agreed == len(reports) and signed == len(reports)
     if args.json:
-        print(json.dumps({"status": "done" if agreed == len(reports) else "failed", "cases": reports}))
+        story = {"status": "done" if well else "failed", "cases": reports, "receipts_checked": signed}
+        print(json.dumps(story | {"node_id": ready["node_id"]}))
     else:
         print(f"{agreed} of {len(reports)} answers agree with the known ones. All qubits were emulated.")
-    return 0 if agreed == len(reports) else 5
+        print(f"{signed} of {len(reports)} receipts check: signed by this node (ML-DSA-65), as anyone can verify.")
+    return 0 if well else 5
 
 
-def _run(case: Case, folder: Path, node: EmbeddedNode) -> dict[str, Any]:
+def _start(home: Path) -> dict[str, Any]:
+    """A node in a home of its own, on any free port, with what is known of this machine."""
+    home.mkdir(mode=0o700)
+    known = Home().calibration_path
+    if known.is_file():
+        shutil.copy(known, home / known.name)
+    return start({"port": 0}, home, None)
+
+
+def _receipts(node: Node, node_id: str) -> int:
+    """How many of the node's jobs have a receipt that checks; they are signed within a second."""
+    signed = 0
+    for view in node.jobs().jobs:
+        until_ns = time.monotonic_ns() + RECEIPT_NS
+        while True:
+            try:
+                signed += check(node.job(view.id).receipt(), node_id, NETWORK).job_id == view.id
+            except Unavailable:
+                if time.monotonic_ns() < until_ns:
+                    time.sleep(0.1)
+                    continue
+            break
+    return signed
+
+
+def _gone(home: Path) -> None:
+    """Wait until the node has let its home go, so that the folder can be removed."""
+    until_ns = time.monotonic_ns() + STOP_NS
+    while read_lock(home / LOCK_FILE) is not None and time.monotonic_ns() < until_ns:
+        time.sleep(0.05)
+
+
+def _run(case: Case, folder: Path, node: Node) -> dict[str, Any]:
     """One case as a JSON object: what was asked, the answer, the known answer, the judgement."""
     options = dict(case.options)
     if "observable" in options:
@@ -157,11 +208,12 @@ def judge(known: Probability | Values | Refusal, body: Mapping[str, Any]) -> tup
     if isinstance(known, Values):
         found = [row["value"] for row in body["expectations"]]
         agrees = all(abs(a - b) <= known.tolerance for a, b in zip(found, known.values, strict=True))
-        return agrees, ", ".join(value_text(row["value"], row["stderr"]) for row in body["expectations"])
+        own = body.get("error_bound", 0.0)
+        return agrees, ", ".join(value_text(row["value"], row["stderr"], own) for row in body["expectations"])
     shots = sum(body["counts"].values())
-    share = sum(count for bits, count in body["counts"].items() if known.event(bits)) / shots
+    count = sum(count for bits, count in body["counts"].items() if known.event(bits))
     stderr = math.sqrt(known.p * (1 - known.p) / shots)
-    return abs(share - known.p) <= SIGMAS_MAX * stderr, f"{share:.4f} \u00b1 {stderr:.4f} of {shots} shots"
+    return abs(count / shots - known.p) <= SIGMAS_MAX * stderr, f"{share_text(count, shots)} of {shots} shots"
 
 
 def _lines(report: Mapping[str, Any]) -> Iterator[str]:

@@ -13,43 +13,42 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 from qcommons.base.clock import seconds_text
 from qcommons.base.errors import QCommonsError
+from qcommons.base.text import line
 from qcommons.base.units import bytes_text
+from qcommons.clients.cli.doctor_node import NODE_CHECKS
+from qcommons.clients.cli.findings import Finding
 from qcommons.clients.cli.options import JSON
+from qcommons.jobs.text import printable
 from qcommons.node import config
 
-__all__ = ["CHECKS", "OPTIONS", "Finding", "command"]
+__all__ = ["CHECKS", "OPTIONS", "command"]
 
 OPTIONS = (JSON,)
 PYTHON_MIN = (3, 11)
+FAILS = "fails"
 FLIP = "OPENQASM 3.0; qubit[2] q; bit[2] c; U(pi, 0, pi) q[1]; c = measure q;"
 MEMORY_MIN_BYTES = 1 << 30  # a warm worker with its libraries holds a few hundred MB
 
 
-class Finding(NamedTuple):
-    """state: "green" (well), "yellow" (works, but) or "red" (does not work)."""
-
-    name: str
-    state: str
-    value: str
-    cause: str = ""
-    action: str = ""
-
-
 def command(args: argparse.Namespace) -> int:
     """Print every finding; 0 without a red one, 4 else."""
-    findings = [_look(name, check) for name, check in CHECKS]
+    findings: list[Finding] = []
+    for name, check in CHECKS:
+        found = _look(name, check)
+        if found.value != FAILS or all(found.cause != other.cause for other in findings):  # one cause, one row
+            findings.append(found)
     worst = next((state for state in ("red", "yellow") if any(f.state == state for f in findings)), "green")
     if args.json:
         print(json.dumps({"state": worst, "findings": [finding._asdict() for finding in findings]}))
     else:
         for finding in findings:
-            print(f"{finding.state:<7} {finding.name:<9} {finding.value}")
+            print(printable(line(f"{finding.state:<7} {finding.name:<9} {finding.value}")))
             if finding.state != "green":
-                print(f"{'':<18}cause: {finding.cause}\n{'':<18}next:  {finding.action}")
+                print(printable(line(f"{'':<18}cause: {finding.cause}")))
+                print(printable(line(f"{'':<18}next:  {finding.action}")))
     return 4 if worst == "red" else 0
 
 
@@ -58,9 +57,9 @@ def _look(name: str, check: Callable[[], Finding]) -> Finding:
     try:
         return check()
     except QCommonsError as error:
-        return Finding(name, "red", "fails", str(error), "change what the message names, then run doctor again")
+        return Finding(name, "red", FAILS, str(error), "change what the message names, then run doctor again")
     except Exception as error:
-        return Finding(name, "red", "fails", f"{type(error).__name__}: {error}", "reinstall: pip install -e .")
+        return Finding(name, "red", FAILS, f"{type(error).__name__}: {error}", "reinstall: pip install -e .")
 
 
 def _python() -> Finding:
@@ -135,4 +134,5 @@ CHECKS: tuple[tuple[str, Callable[[], Finding]], ...] = (
     ("memory", _memory),
     ("engines", _engines),
     ("worker", _worker),
+    *NODE_CHECKS,
 )

@@ -14,6 +14,7 @@ import msgspec
 
 from qcommons.clients.cli.options import JSON, Option
 from qcommons.engines.registry import EngineRow, MethodRow, describe
+from qcommons.jobs.text import printable
 from qcommons.node.home import Home
 
 __all__ = ["OPTIONS", "command"]
@@ -34,7 +35,7 @@ def command(args: argparse.Namespace) -> int:
         engines = [msgspec.to_builtins(row) | {"measured": row.name in measured} for row in rows]
         print(json.dumps({"engines": engines}))
     else:
-        print("\n\n".join("\n".join(_block(row, row.name in measured)) for row in rows))
+        print(printable("\n\n".join("\n".join(_block(row, row.name in measured)) for row in rows)))
     return 0
 
 

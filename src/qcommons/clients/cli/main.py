@@ -11,40 +11,72 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qcommons.base.errors import QCommonsError, Unavailable, UsageError
+from qcommons.base.text import line, printable
 
-__all__ = ["COMMANDS", "Command", "error_object", "exit_code", "main"]
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from qcommons.clients.cli.options import Option
+
+    Entry = tuple[Sequence[Option], Callable[[Namespace], int]]
+
+__all__ = ["COMMANDS", "Command", "entry", "error_object", "exit_code", "main"]
 
 
 class Command(NamedTuple):
-    """One row. `module` holds `OPTIONS` (rows of options.Option) and `command(args) -> exit code`."""
+    """One row. group: a heading of the help. name: one word or two. file: the module that holds it, see `entry`."""
 
+    group: str
     name: str
-    module: str
+    file: str
     help: str
 
 
 COMMANDS = (
-    Command("run", "qcommons.clients.cli.run", "Run a circuit and print its answer."),
-    Command("engines", "qcommons.clients.cli.engines", "List engines: what each can do, what is missing."),
-    Command("demo", "qcommons.clients.cli.demo", "Run circuits of different kinds and check each answer."),
-    Command("config", "qcommons.clients.cli.config", "Show every setting, its value and its origin."),
-    Command("doctor", "qcommons.clients.cli.doctor", "Check this installation; say what to do about it."),
-    Command("version", "qcommons.clients.cli.version", "Print the version."),
+    Command("Work", "run", "run", "Run a circuit and print its answer."),
+    Command("Work", "jobs", "jobs", "List the jobs of the node, newest first."),
+    Command("Work", "job", "job", "Show one job with its states."),
+    Command("Work", "job result", "job", "Print the answer of a job."),
+    Command("Work", "job cancel", "job", "Cancel a job."),
+    Command("Work", "job receipt", "job", "Write the signed receipt of a run to a file."),
+    Command("Work", "why", "why", "Say why a job is where it is, and whose move it is."),
+    Command("Node", "up", "up", "Start the node of this home."),
+    Command("Node", "down", "down", "Let running jobs end, then stop the node."),
+    Command("Node", "status", "status", "Say how the node is, and what runs for whom."),
+    Command("Node", "logs", "logs", "Show the log of the node."),
+    Command("Node", "events", "events", "Show what happened on the node."),
+    Command("Owner", "pause", "pause", "Run nothing until resumed, or for a time."),
+    Command("Owner", "resume", "pause", "End a pause."),
+    Command("Owner", "policy", "policy", "Show whose work is taken."),
+    Command("Owner", "policy remove", "policy", "Take rules back."),
+    Command("Owner", "allow", "policy", "Take work only of these, and of those allowed before."),
+    Command("Owner", "deny", "policy", "Take no work of these."),
+    Command("Owner", "token new", "tokens", "Give somebody a token for jobs on this node."),
+    Command("Owner", "token list", "tokens", "List the tokens given."),
+    Command("Owner", "token revoke", "tokens", "Revoke a token."),
+    Command("Owner", "config", "config", "Show every setting and its value."),
+    Command("Owner", "config show", "config", "The same."),
+    Command("Owner", "config set", "config", "Set a setting."),
+    Command("Owner", "config unset", "config", "Take a setting back to its default."),
+    Command("This machine", "doctor", "doctor", "Check this installation; say what to do about it."),
+    Command("This machine", "engines", "engines", "List engines: what each can do, what is missing."),
+    Command("This machine", "demo", "demo", "Run circuits of different kinds and check each answer."),
+    Command("This machine", "receipt check", "receipt", "Check a receipt file, offline."),
+    Command("This machine", "completion", "completion", "Print the completion script of a shell."),
+    Command("This machine", "version", "version", "Print the version."),
 )
+HELP_WORDS = ("-h", "--help", "help")
 CANCELLED = 6
 STATUS = {3: "refused", CANCELLED: "cancelled"}  # every other failure is "failed"
 HELP = """\
 Usage: qcommons COMMAND [OPTIONS]
 
 Quantum Commons: any circuit run well, locally. Qubits are emulated.
-
-Commands:
 {rows}
-
 Every command has --help and --json. Exit codes: 0 done, 2 bad input,
 3 refused with numbers, 4 unavailable, 5 failed, 6 cancelled.
 """
@@ -61,15 +93,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of a pipe (head, less) has gone: nothing is left to say, nor to flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
-        return _report("caller", "cancelled from the keyboard", None, None, CANCELLED, words)
+    except KeyboardInterrupt as error:
+        told = error_object("caller", "cancelled from the keyboard", None, None)
+        return _report(told, CANCELLED, words, vars(error).get("job"))
     except QCommonsError as error:
-        return _report(error.who, error.what, error.where, error.limit, exit_code(error), words)
+        told = error_object(error.who, error.what, error.where, error.limit, error.tried)
+        return _report(told, exit_code(error), words, vars(error).get("job"))
     except OSError as error:
         if not _of_output(error):
             return _fault(error, words)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to flush at exit
-        print(f"qcommons: cannot write the answer: {error.strerror}", file=sys.stderr)
+        print(line(f"qcommons: cannot write the answer: {error.strerror}"), file=sys.stderr)
         return 4
     except Exception as error:
         return _fault(error, words)
@@ -85,30 +119,65 @@ def _fault(error: Exception, words: list[str]) -> int:
     if os.environ.get("QCOMMONS_TRACEBACK"):
         raise error
     what = f"{type(error).__name__}: {error}. This is a fault of qcommons; QCOMMONS_TRACEBACK=1 shows where"
-    return _report("qcommons", what, None, None, 5, words)
+    return _report(error_object("qcommons", what, None, None), 5, words)
 
 
 def _dispatch(words: list[str]) -> int:
-    if not words or words[0] in ("-h", "--help", "help"):
-        rows = "\n".join(f"  {row.name:<9}{row.help}" for row in COMMANDS)
-        print(HELP.format(rows=rows), end="")
+    if not words or words[0] in HELP_WORDS:
+        print(HELP.format(rows=_rows(COMMANDS)), end="")
         return 0 if words else 2
     name = "version" if words[0] == "--version" else words[0]
-    row = next((row for row in COMMANDS if row.name == name), None)
+    row = _row(" ".join((name, *words[1:2])))
+    if row is None and any(word in HELP_WORDS for word in words[1:2]) and _row(name) is None:
+        family = [row for row in COMMANDS if row.name.startswith(f"{name} ")]
+        if family:
+            print(f"Usage: qcommons {name} WORD [OPTIONS]\n{_rows(family)}", end="")
+            return 0
+    rest = words[2:]
     if row is None:
-        known = ", ".join(row.name for row in COMMANDS)
-        raise UsageError(f"no command {name!r}; there are: {known}", where="command line")
-
-    import importlib
+        row, rest = _row(name), words[1:]
+    if row is None:
+        raise UsageError(_unknown(name), where="command line")
 
     from qcommons.clients.cli.options import build_parser
 
-    module = importlib.import_module(row.module)
+    options, command = entry(row)
     try:
-        args = build_parser(row.name, row.help, module.OPTIONS).parse_args(words[1:])
+        args = build_parser(row.name, row.help, options).parse_args(rest)
     except SystemExit:  # argparse has printed the help
         return 0
-    return int(module.command(args))
+    return command(args)
+
+
+def entry(row: Command) -> Entry:
+    """Options and function of a command: `OPTIONS` and `command` of its module, or its row of the module's `WORDS`."""
+    import importlib
+
+    module = importlib.import_module(f"qcommons.clients.cli.{row.file}")
+    words: dict[str, Entry] = getattr(module, "WORDS", {})
+    return words[row.name] if words else (module.OPTIONS, module.command)
+
+
+def _row(name: str) -> Command | None:
+    return next((row for row in COMMANDS if row.name == name), None)
+
+
+def _rows(rows: Sequence[Command]) -> str:
+    """Lines of the help, under the headings of their groups."""
+    lines: list[str] = []
+    for place, row in enumerate(rows):
+        if place == 0 or rows[place - 1].group != row.group:
+            lines.append(f"\n{row.group}:")
+        lines.append(f"  {row.name:<14}{row.help}")
+    return "\n".join(lines) + "\n"
+
+
+def _unknown(name: str) -> str:
+    second = [row.name.partition(" ")[2] for row in COMMANDS if row.name.startswith(f"{name} ")]
+    if second:
+        return f"{name} needs a word after it: {', '.join(second)}. See: qcommons {name} --help"
+    known = ", ".join(dict.fromkeys(row.name.partition(" ")[0] for row in COMMANDS))
+    return f"no command {name!r}; there are: {known}"
 
 
 def exit_code(error: QCommonsError) -> int:
@@ -118,20 +187,29 @@ def exit_code(error: QCommonsError) -> int:
     return error.exit_code
 
 
-def error_object(who: str, what: str, where: str | None, limit: str | None) -> dict[str, str | None]:
+def error_object(
+    who: str, what: str, where: str | None, limit: str | None, tried: Iterable[tuple[str, str, str]] = ()
+) -> dict[str, Any]:
     """The `error` field of every JSON answer."""
-    return {"who": who, "what": what, "where": where, "limit": limit}
+    rows = [{"engine": engine, "method": method, "why": why} for engine, method, why in tried]
+    return {"who": who, "what": what, "where": where, "limit": limit, "tried": rows}
 
 
-def _report(who: str, what: str, where: str | None, limit: str | None, code: int, words: list[str]) -> int:
-    """Say what went wrong: one JSON object on stdout where JSON was asked for, else a line on stderr."""
+def _report(error: dict[str, Any], code: int, words: list[str], job: str | None = None) -> int:
+    """Say what went wrong: one JSON object on stdout where JSON was asked for, else a line on stderr.
+
+    job: its id where one was submitted to a node (`through` marks its errors with it).
+    """
     if "--json" in words:
         import json
 
-        body = {"job": None, "status": STATUS.get(code, "failed"), "error": error_object(who, what, where, limit)}
-        print(json.dumps(body))
+        print(json.dumps({"job": job, "status": STATUS.get(code, "failed"), "error": error}))
     else:
-        print(f"qcommons: {where}: {what}" if where else f"qcommons: {what}", file=sys.stderr)
+        place = f"{error['where']}: " if error["where"] else ""
+        which = f" ({job})" if job and job not in str(error["what"]) else ""
+        print(printable(f"qcommons: {line(place)}{error['what']}{which}"), file=sys.stderr)
+        for row in error["tried"]:
+            print(line(f"  {row['engine']}/{row['method']}: {row['why']}"), file=sys.stderr)
     return code
 
 

@@ -1,41 +1,46 @@
-"""`qcommons run FILE`: one circuit, or a sweep over its inputs, through an embedded node.
+"""`qcommons run FILE`: one circuit, or a sweep over its inputs.
 
-Flow: options -> *run* -> a node (parse, plan, workers) -> jobs.text or JSON.
+Flow: options -> *run* -> the node of this home where one runs, else an embedded one (parse, plan, workers) -> answer.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+import sys
+import time
+from typing import TYPE_CHECKING, Any
 
-from qcommons.base.errors import UsageError
+from qcommons.base.clock import deadline_ns, left_s
+from qcommons.base.errors import Unavailable, UsageError
 from qcommons.base.quantities import memory_bytes, seconds
+from qcommons.clients.cli.answer import show, uncollected
 from qcommons.clients.cli.inputs import bindings, observable, read_source, read_sweep
-from qcommons.clients.cli.main import exit_code
-from qcommons.clients.cli.options import JSON, Option, whole
+from qcommons.clients.cli.options import JSON, NODE, Option, whole
 from qcommons.clients.cli.progress import Progress
+from qcommons.clients.cli.through import find_node, wait
 from qcommons.jobs.results import Result, Results
-from qcommons.jobs.text import printable, render
-from qcommons.node.config import load
-from qcommons.node.default import open_node
+from qcommons.node.config import Settings, load
 from qcommons.node.edge import SHOTS_MAX
 from qcommons.node.submission import SEED_MAX
 
+if TYPE_CHECKING:
+    from qcommons.clients.http.node import Node
+
 __all__ = ["OPTIONS", "command"]
 
+READ_MAX_S = 1e6  # nobody waits longer for a FIFO
+
 OPTIONS = (
-    Option("file", "FILE", "OpenQASM 2 or 3; `-` reads standard input."),
+    Option("file", "FILE", "OpenQASM 2 or 3; `-` reads standard input, at most for the deadline's time, as a FIFO."),
     Option("--shots", "N", "Sample N times (1024 where nothing else is asked for).",
            kind=whole(1, SHOTS_MAX)),
     Option("--observable", "SUM", 'Expectation value of a Pauli sum, as in "ZZI + 0.5 XXI" or "Z0 Z3"; @FILE reads '
            "one. Exact without --shots. Repeatable.", repeat=True),
     Option("--amplitudes", "BITS", "Amplitudes of these bitstrings, as in 0101,1111; the rightmost is qubit 0."),
     Option("--statevector", None, "All amplitudes (20 qubits at most)."),
-    Option("--bind", "NAME=VALUE", "Value of an input in radians, as in theta=0.3 or phi=pi/2. Repeatable.",
-           repeat=True),
+    Option("--bind", "NAME=VALUE", "Value of an input in radians, as in theta=0.3, phi=pi/2 or, for an array, "
+           "g[]=0.1,0.2. Repeatable.", repeat=True),
     Option("--sweep", "FILE", "Run once for each point of a JSON or CSV file of input values."),
     Option("--noise", "SPEC", "Noise, as in depolarizing:0.01+readout:0.02, or a device profile FILE.toml."),
     Option("--seed", "N", "Seed of all randomness; drawn and printed where not given.",
@@ -45,6 +50,11 @@ OPTIONS = (
     Option("--deadline", "TIME", "End the job after this time, as in 60s or 5m."),
     Option("--memory", "SIZE", "Memory one run may use, as in 4GiB."),
     Option("--out", "FILE", "Also write the JSON object to this file."),
+    Option("--detach", None, "Return the job's id at once; `qcommons job result ID` prints the answer. Needs a node."),
+    Option("--tag", "TAG", "Mark the job, for lists and rules. Needs a node. Repeatable.", repeat=True),
+    Option("--embedded", None, "Run in this process, even where a node of this home runs."),
+    Option("--quiet", None, "No progress on standard error."),
+    NODE,
     JSON,
 )  # fmt: skip
 
@@ -57,37 +67,78 @@ def command(args: argparse.Namespace) -> int:
             "limits.seconds": seconds(args.deadline, "--deadline") if args.deadline is not None else None,
         }
     )
-    asked = _asked(args)
-    source = read_source(args.file)
-    with open_node(settings) as node, Progress() as progress:
-        answer = node.run(source, progress=progress, **asked)
+    _check(args)
+    with uncollected():
+        return _run(args, settings)
+
+
+def _run(args: argparse.Namespace, settings: Settings) -> int:
+    until_ns = deadline_ns(time.monotonic_ns(), min(float(settings["limits.seconds"].value), READ_MAX_S))
+    asked = _asked(args, until_ns)
+    source = read_source(args.file, left_s(until_ns, time.monotonic_ns()))
+    node = find_node(args)
+    if node is not None:
+        with node:
+            return _through(node, source, asked | _limits(settings), args)
+    needing = "--detach" if args.detach else "--tag" if args.tag else None
+    if needing:
+        raise Unavailable("no node runs here; start one: qcommons up -d", where=needing)
+    from qcommons.node.default import open_node
+
+    with open_node(settings) as embedded, _progress(args) as progress:
+        answer = embedded.run(source, progress=progress, **asked)
     _blame_the_sweep(args.sweep, answer)
-    body = answer.to_dict()
-    if args.out:
-        _write(args.out, body)
-    print(json.dumps(body) if args.json else printable(render(body)))
-    runs = [answer] if isinstance(answer, Result) else list(answer)
-    errors = [run.exception for run in runs if run.exception is not None]
-    return exit_code(errors[0]) if errors else 0
+    return show(answer, as_json=args.json, out=args.out)
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Options that say opposite things."""
+    for one, other in (("detach", "embedded"), ("node", "embedded"), ("detach", "out")):
+        if getattr(args, one) and getattr(args, other):
+            raise UsageError(f"--{one} and --{other} cannot go together; leave one out", where=f"--{one}")
+
+
+def _through(node: Node, source: Any, asked: dict[str, Any], args: argparse.Namespace) -> int:
+    job = node.submit(source, tags=args.tag, **asked)
+    if args.detach:
+        print(json.dumps({"job": job.id, "status": "accepted", "node": node.target.url}) if args.json else job.id)
+        return 0
+    with _progress(args) as progress:
+        answer = wait(node, job, progress)
+    _blame_the_sweep(args.sweep, answer)
+    return show(answer, as_json=args.json, out=args.out, job=job.id)
+
+
+def _progress(args: argparse.Namespace) -> Progress:
+    """Whoever reads JSON reads standard error for mistakes only."""
+    return Progress(silent=args.quiet or (args.json and not (sys.stderr and sys.stderr.isatty())))
+
+
+def _limits(settings: Settings) -> dict[str, Any]:
+    """Limits that this command line or its environment set; what the file says, the node knows itself."""
+    given = {
+        "deadline_s": settings["limits.seconds"],
+        "memory_bytes": settings["limits.memory"],
+    }
+    return {name: value.value for name, value in given.items() if value.origin.startswith(("flag", "environment"))}
 
 
 def _blame_the_sweep(name: str | None, answer: Result | Results) -> None:
     """Every point has the same columns: where they do not fit the inputs, the file is at fault."""
     if name is not None and isinstance(answer, Results):
-        errors = [run.exception for run in answer]
-        first = errors[0]
-        if isinstance(first, UsageError) and first.where == "bind" and None not in errors:
+        first = answer[0].exception
+        if isinstance(first, UsageError) and first.where == "bind" and all(run.status != "done" for run in answer):
             raise UsageError(first.what, where=name, limit=first.limit)
 
 
-def _asked(args: argparse.Namespace) -> dict[str, Any]:
-    """Arguments of `run` from the options."""
+def _asked(args: argparse.Namespace, until_ns: int) -> dict[str, Any]:
+    """Arguments of `run` from the options. until_ns: until then a FIFO among the files must end."""
     return {
         "shots": args.shots,
-        "observable": [observable(item) for item in args.observable] or None,
+        "observable": [observable(item, left_s(until_ns, time.monotonic_ns())) for item in args.observable] or None,
         "amplitudes": args.amplitudes,
         "statevector": args.statevector,
-        "bind": _points(args),
+        "bind": _points(args, until_ns),
         "noise": args.noise,
         "seed": args.seed,
         "engine": args.engine,
@@ -95,19 +146,12 @@ def _asked(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _points(args: argparse.Namespace) -> dict[str, float] | list[dict[str, float]] | None:
+def _points(args: argparse.Namespace, until_ns: int) -> dict[str, float] | list[dict[str, float]] | None:
     fixed = bindings(args.bind)
     if not args.sweep:
         return fixed or None
-    points = read_sweep(args.sweep)
+    points = read_sweep(args.sweep, left_s(until_ns, time.monotonic_ns()))
     twice = sorted(set(fixed) & set(points[0]))
     if twice:
         raise UsageError(f"{', '.join(twice)} both in --bind and in the sweep", where="--bind")
     return [fixed | point for point in points]
-
-
-def _write(name: str, body: Mapping[str, Any]) -> None:
-    try:
-        Path(name).write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write the file: {error.strerror}", where=f"--out {name}") from None

@@ -1,0 +1,116 @@
+"""`qcommons completion bash | zsh | fish`: the completion script of a shell, made from the option tables.
+
+Flow: main.COMMANDS and the options of each -> *completion* -> a script; nothing of qcommons runs when it completes.
+Sources: bash manual 8.6 (Programmable Completion), zsh's bashcompinit, fish's `complete`.
+
+    source <(qcommons completion bash)                                         # in ~/.bashrc
+    qcommons completion fish > ~/.config/fish/completions/qcommons.fish
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+
+from qcommons.clients.cli.asking import say
+from qcommons.clients.cli.main import COMMANDS, entry
+from qcommons.clients.cli.options import JSON, Option
+
+__all__ = ["OPTIONS", "command"]
+
+SHELLS = ("bash", "zsh", "fish")
+OPTIONS = (Option("shell", "SHELL", "bash, zsh or fish.", choices=SHELLS), JSON)
+FILE_METAVARS = ("FILE", "PATH")
+BASH = """\
+_qcommons() {{
+    local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}} words="" values=""
+    local one=${{COMP_WORDS[1]}} two="${{COMP_WORDS[1]}} ${{COMP_WORDS[2]}}"
+    if ((COMP_CWORD == 1)); then
+        COMPREPLY=($(compgen -W "{firsts}" -- "$cur"))
+        return
+    fi
+    case "$one" in
+{seconds}
+    esac
+    ((COMP_CWORD == 2)) && words="$values"
+    case "$two" in
+{options}
+    esac
+    case "$prev" in
+{choices}
+    esac
+    COMPREPLY=($(compgen -W "$words" -- "$cur"))
+    [[ ${{#COMPREPLY[@]}} -eq 0 && $cur != -* ]] && COMPREPLY=($(compgen -f -- "$cur"))
+}}
+complete -o filenames -F _qcommons qcommons
+"""
+ZSH = "autoload -U +X compinit bashcompinit\ncompinit\nbashcompinit\n"
+
+
+def command(args: argparse.Namespace) -> int:
+    """Print the script."""
+    script = "\n".join(_fish()) + "\n" if args.shell == "fish" else (ZSH if args.shell == "zsh" else "") + _bash()
+    say(args, {"shell": args.shell, "script": script}, script.splitlines())
+    return 0
+
+
+def _families() -> dict[str, list[str]]:
+    """First word -> second words."""
+    families: dict[str, list[str]] = {}
+    for row in COMMANDS:
+        first, _, second = row.name.partition(" ")
+        families.setdefault(first, []).extend([second] if second else [])
+    return families
+
+
+def _bash() -> str:
+    """Two-word commands come first in the `case`: the first pattern that fits is taken."""
+    families = _families()
+    seconds = [f'        {one}) values="{" ".join(two)}" ;;' for one, two in families.items() if two]
+    options: list[str] = []
+    choices: dict[str, tuple[str, ...]] = {}
+    for row in sorted(COMMANDS, key=lambda row: " " not in row.name):
+        table, _ = entry(row)
+        flags = " ".join([option.flag for option in table if option.flag.startswith("-")])
+        plain = " ".join(word for option in table if not option.flag.startswith("-") for word in option.choices or ())
+        pattern = f'"{row.name}"' if " " in row.name else f'"{row.name} "*'
+        options.append(f'        {pattern}) words="$words {plain} {flags} --help" ;;')
+        choices |= {option.flag: option.choices for option in table if option.choices and option.flag[:1] == "-"}
+    lines = [f'        {flag}) words="{" ".join(words)}" ;;' for flag, words in choices.items()]
+    return BASH.format(
+        firsts=" ".join(families), seconds="\n".join(seconds), options="\n".join(options), choices="\n".join(lines)
+    )
+
+
+def _fish() -> Iterator[str]:
+    families = _families()
+    yield "complete -c qcommons -f"
+    for row in COMMANDS:
+        first, _, second = row.name.partition(" ")
+        seen = f"__fish_seen_subcommand_from {first}"
+        if second:
+            inside = f"{seen}; and not __fish_seen_subcommand_from {' '.join(families[first])}"
+            yield f"complete -c qcommons -n '{inside}' -a {second} -d '{_quoted(row.help)}'"
+            seen += f"; and __fish_seen_subcommand_from {second}"
+        else:
+            yield f"complete -c qcommons -n __fish_use_subcommand -a {first} -d '{_quoted(row.help)}'"
+        for option in entry(row)[0]:
+            if option.flag.startswith("-") or option.choices or option.metavar in FILE_METAVARS:
+                yield _fish_option(option, seen)
+    for first, words in families.items():
+        if words and not any(row.name == first for row in COMMANDS):
+            yield f"complete -c qcommons -n __fish_use_subcommand -a {first} -d '{' | '.join(words)}'"
+
+
+def _fish_option(option: Option, seen: str) -> str:
+    line = f"complete -c qcommons -n '{seen}' -d '{_quoted(option.help)}'"
+    if option.flag.startswith("--"):
+        line += f" -l {option.flag[2:]}" + (f" -s {option.short[1:]}" if option.short else "")
+        line += " -r" if option.metavar else ""
+    if option.metavar in FILE_METAVARS:
+        line += " -F"
+    return line + (f" -a '{' '.join(option.choices)}'" if option.choices else "")
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("'", "\\'")

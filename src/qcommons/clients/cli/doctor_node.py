@@ -1,0 +1,122 @@
+"""The checks of `qcommons doctor` that look at the node: does it answer, its key, its token, its database, the clock.
+
+Flow: home, lock, log, the node where one runs -> *checks* -> findings. A home without a node is well: nothing is made.
+"""
+
+from __future__ import annotations
+
+import json
+import stat
+import time
+from collections.abc import Callable
+from typing import Any
+
+from qcommons.base.clock import duration_text
+from qcommons.base.errors import QCommonsError
+from qcommons.base.units import bytes_text
+from qcommons.clients.cli.findings import Finding
+from qcommons.node.home import home_path
+from qcommons.node.lock import read_lock
+
+__all__ = ["NODE_CHECKS"]
+
+JUMP_NS = 5_000_000_000  # a record this far in the future was written by another clock
+LOG_LINES = 2_000
+
+
+def _node() -> Finding:
+    holder = read_lock(home_path() / "node.lock")
+    if holder is None:
+        return Finding("node", "green", "none runs here; start one: qcommons up -d")
+    from qcommons.clients.http.node import Node
+
+    try:
+        with Node.connect() as node:
+            start_ns = time.monotonic_ns()
+            status = node.status()
+            took = duration_text(time.monotonic_ns() - start_ns)
+    except QCommonsError as error:
+        action = f"see qcommons logs; end it: kill {holder.pid}"
+        return Finding("node", "red", f"process {holder.pid} does not answer", str(error), action)
+    value = f"{status.url}, process {status.pid}, answers in {took}: {status.sentence}"
+    if status.troubles:
+        first = status.troubles[0]
+        return Finding("node", first.level, value, first.cause, first.action or "wait")
+    return Finding("node", "green", value)
+
+
+def _key() -> Finding:
+    from qcommons.pqc.keyfile import key_facts
+
+    facts = key_facts(home_path() / "keys")
+    if facts is None:
+        return Finding("key", "green", "none yet; the first start of a node makes it")
+    value = f"{facts.node}, sealed by a {facts.sealed_by}"
+    if facts.sealed_by == "machine key":
+        cause = "who copies this home has the node's key; a backup of it is as secret as the key"
+        action = "keep the home to yourself; for a passphrase, start a new home with QCOMMONS_PASSPHRASE set"
+        return Finding("key", "yellow", value, cause, action)
+    if facts.light:
+        cause = "its passphrase is stretched less than is usual today, so it can be guessed faster"
+        return Finding("key", "yellow", value, cause, "start a new home: its key is stretched as is usual today")
+    return Finding("key", "green", value)
+
+
+def _token() -> Finding:
+    path = home_path() / "token"
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        return Finding("token", "green", "none yet; the first start of a node makes it")
+    if mode & 0o077:
+        cause = f"its permissions are {mode:o}: others of this machine can act as the owner"
+        action = f"chmod 600 {path}; if others may have read it, stop the node, delete the file, start again"
+        return Finding("token", "red", str(path), cause, action)
+    return Finding("token", "green", f"{path}, for its owner alone")
+
+
+def _database() -> Finding:
+    path = home_path() / "node.db"
+    if not path.exists():
+        return Finding("database", "green", "none yet; the first start of a node makes it")
+    parts = [path, *(path.with_name(f"{path.name}-{part}") for part in ("wal", "shm"))]
+    value = bytes_text(sum(part.stat().st_size for part in parts if part.exists()))
+    troubles = [line for line in _log() if line.get("event") == "store" and line.get("kind") != "none"]
+    if not troubles:
+        return Finding("database", "green", f"{value}, no trouble in the log")
+    last = troubles[-1]
+    since = duration_text(max(0, time.time_ns() - last["at_ns"]))
+    return Finding("database", "green", f"{value}; the last trouble was {since} ago: {last.get('cause')}")
+
+
+def _clock() -> Finding:
+    """The newest line of the log must not be of the future."""
+    newest_ns = max((line["at_ns"] for line in _log()), default=0)
+    ahead_ns = newest_ns - time.time_ns()
+    if ahead_ns > JUMP_NS:
+        cause = f"the log has a line {duration_text(ahead_ns)} in the future: the clock was set back"
+        return Finding("clock", "yellow", "behind the log", cause, "set the system's clock right, restart the node")
+    return Finding("clock", "green", time.strftime("%Y-%m-%d %H:%M:%S %z"))
+
+
+def _log() -> list[dict[str, Any]]:
+    from qcommons.node.logbook import newest
+
+    lines: list[dict[str, Any]] = []
+    for line in newest(home_path() / "node.log", LOG_LINES):
+        try:
+            said = json.loads(line)
+        except ValueError:  # cut short by a crash
+            continue
+        if isinstance(said, dict) and isinstance(said.get("at_ns"), int):
+            lines.append(said)
+    return lines
+
+
+NODE_CHECKS: tuple[tuple[str, Callable[[], Finding]], ...] = (
+    ("node", _node),
+    ("key", _key),
+    ("token", _token),
+    ("database", _database),
+    ("clock", _clock),
+)

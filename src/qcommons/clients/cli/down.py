@@ -1,0 +1,128 @@
+"""`qcommons down`: running jobs may end, then the node stops; what is left is kept for the next start.
+
+Flow: options -> *down* -> shut_down -> the lock of the home is free (or nobody answers) -> what was left. No node:
+that is what was wanted, exit code 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qcommons.base.clock import deadline_ns, duration_text, left_s
+from qcommons.base.errors import QCommonsError, Unavailable, UsageError
+from qcommons.base.units import s_to_ns
+from qcommons.clients.cli.asking import say
+from qcommons.clients.cli.options import JSON, NODE, Option, span
+from qcommons.node.home import LOCK_FILE, home_path
+from qcommons.node.lock import read_lock
+from qcommons.node.logbook import newest
+
+if TYPE_CHECKING:
+    from qcommons.clients.http.node import Node
+    from qcommons.node.api.records import Status
+
+__all__ = ["OPTIONS", "command"]
+
+OPTIONS = (
+    Option("--drain", "TIME", "Running jobs may end within this time (30s); what is left starts anew next time.",
+           kind=span),
+    Option("--now", None, "Do not wait for running jobs."),
+    NODE,
+    JSON,
+)  # fmt: skip
+DRAIN_S = 30.0
+STOP_S = 30.0  # beyond the drain: ending workers and closing the database
+PAUSE_S = 0.05
+LOG_LINES = 2_000  # more than what a drain writes at its end
+ENDS = ("done", "failed", "refused", "cancelled")
+NEWS_NS = 1_000_000_000  # between two lines of progress
+
+
+def command(args: argparse.Namespace) -> int:
+    """Stop the node and say what it had left to do; 0 where none runs."""
+    if args.now and args.drain is not None:
+        raise UsageError("--now and --drain say opposite things; leave one out", where="--now")
+    home = home_path()
+    named = args.node or os.environ.get("QCOMMONS_NODE")
+    holder = None if named else read_lock(home / LOCK_FILE)
+    if not named and holder is None:
+        say(args, {"stopped": False, "home": str(home)}, [f"No node runs for {home}."])
+        return 0
+    from qcommons.clients.http.node import Node
+
+    drain_s = 0.0 if args.now else DRAIN_S if args.drain is None else args.drain
+    start_ns = time.monotonic_ns()
+    try:
+        node = Node.connect(args.node)
+    except Unavailable as error:
+        if holder is None:
+            raise
+        what = f"the node does not answer ({error.what}); end its process: kill {holder.pid}"
+        raise Unavailable(what, where=str(home)) from None
+    with node:
+        last = _wait(node, node.shut_down(drain_s), drain_s, named=bool(named))
+    took_ns = time.monotonic_ns() - start_ns
+    left = _left(last, None if named else home / "node.log")
+    body = {"stopped": True, "home": last.home, "seconds": took_ns / 1e9, "left": left}
+    kept = (
+        f"Open jobs, kept for the next start: {left}{' at most' if named else ''}." if left else "No job was left open."
+    )
+    say(args, body, [f"The node stopped after {duration_text(took_ns)}.", kept])
+    return 0
+
+
+def _left(last: Status, log: Path | None) -> int:
+    """How many jobs are still open. The node stops as soon as the last one has ended, so its log has the last word."""
+    ended = set()
+    for line in () if log is None else newest(log, LOG_LINES):
+        with contextlib.suppress(ValueError):  # a line that was cut short
+            said = json.loads(line)
+            if said.get("state") in ENDS:
+                ended.add(said.get("job"))
+    return last.waiting + sum(now.job not in ended for now in last.running)
+
+
+def _wait(node: Node, status: Status, drain_s: float, *, named: bool) -> Status:
+    """Until the process is gone; the last status it gave. Raises Unavailable where it stays."""
+    from qcommons.clients.http import calls
+
+    until_ns = deadline_ns(time.monotonic_ns(), drain_s + STOP_S)
+    news_ns = time.monotonic_ns()
+    lock, pid = home_path() / LOCK_FILE, status.pid
+    serving = True
+    while left_s(until_ns, time.monotonic_ns()) > 0:
+        if serving:
+            try:
+                status = node.send(calls.status(), again=False) if status.running else status
+            except QCommonsError:
+                serving = False
+        if not named:
+            holder = read_lock(lock)
+            if holder is None or holder.pid not in (0, pid):
+                return status
+        elif not _answers(node):
+            return status
+        if status.running and serving and time.monotonic_ns() - news_ns > NEWS_NS:
+            news_ns += s_to_ns(1.0)
+            rest = duration_text(s_to_ns(max(0.0, left_s(until_ns, news_ns) - STOP_S)))
+            print(f"qcommons: jobs that still run: {len(status.running)}, for {rest} at most", file=sys.stderr)
+        time.sleep(PAUSE_S)
+    what = f"process {pid} has not ended {STOP_S:g} s after the drain; see qcommons logs, or end it: kill {pid}"
+    raise Unavailable(what, where=status.url)
+
+
+def _answers(node: Node) -> bool:
+    from qcommons.clients.http import calls
+
+    try:
+        node.send(calls.hello(), again=False)
+    except QCommonsError:
+        return False
+    return True

@@ -1,0 +1,57 @@
+"""`qcommons policy`, `allow`, `deny`: whose work the node takes. Deny wins; no allow rule means everybody.
+
+Flow: rules -> node -> PolicyView -> *policy* -> text or JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from qcommons.clients.cli.asking import connect, say
+from qcommons.clients.cli.options import JSON, NODE, Option
+
+if TYPE_CHECKING:
+    from qcommons.node.api.records import PolicyView
+
+__all__ = ["WORDS"]
+
+RULES = Option("rule", "RULE", "principal:NAME (whom a token was given to), tag:NAME, or * for everybody.", repeat=True)
+
+
+def _policy(args: argparse.Namespace) -> int:
+    """Print the rules."""
+    with connect(args) as node:
+        return _say(args, node.policy())
+
+
+def _allow(args: argparse.Namespace) -> int:
+    """Add rules that let work in."""
+    with connect(args) as node:
+        return _say(args, node.allow(*args.rule))
+
+
+def _deny(args: argparse.Namespace) -> int:
+    """Add rules that keep work out."""
+    with connect(args) as node:
+        return _say(args, node.deny(*args.rule))
+
+
+def _remove(args: argparse.Namespace) -> int:
+    """Take rules out of both lists."""
+    with connect(args) as node:
+        return _say(args, node.forget_rules(*args.rule))
+
+
+def _say(args: argparse.Namespace, policy: PolicyView) -> int:
+    allow = ", ".join(policy.allow) or "everybody who has a token"
+    say(args, policy, [f"allow  {allow}", f"deny   {', '.join(policy.deny) or 'nobody'}"])
+    return 0
+
+
+WORDS = {
+    "policy": ((NODE, JSON), _policy),
+    "policy remove": ((RULES, NODE, JSON), _remove),
+    "allow": ((RULES, NODE, JSON), _allow),
+    "deny": ((RULES, NODE, JSON), _deny),
+}

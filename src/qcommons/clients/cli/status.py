@@ -1,0 +1,69 @@
+"""`qcommons status`: one sentence first, then whatever is not green, what runs for whom, and the limits that are set.
+
+Flow: node -> Status, settings -> *status* -> text or JSON. Exit code 0 while green or yellow, 4 where red or where
+no node answers, so that it serves as a health check.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from qcommons.clients.cli.asking import ago, connect, left, say
+from qcommons.clients.cli.options import JSON, NODE
+
+if TYPE_CHECKING:
+    from qcommons.node.api.records import Now, SettingView, Status, Trouble
+
+__all__ = ["OPTIONS", "command", "trouble_lines"]
+
+OPTIONS = (NODE, JSON)
+
+
+def command(args: argparse.Namespace) -> int:
+    """Print how the node is."""
+    with connect(args) as node:
+        status = node.status()
+        limits = [row for row in node.settings() if row.origin != "default"]
+    body = msgspec.to_builtins(status) | {"limits": msgspec.to_builtins(limits)}
+    say(args, body, _lines(status, limits))
+    return 4 if status.health == "red" else 0
+
+
+def _lines(status: Status, limits: list[SettingView]) -> Iterator[str]:
+    yield status.sentence
+    for trouble in status.troubles:
+        yield from trouble_lines(trouble, status.now_ns)
+    for now in status.running:
+        yield _running(now, status.now_ns)
+    if status.waiting:
+        yield f"waiting  {status.waiting} jobs"
+    if status.jobs:
+        yield "jobs     " + ", ".join(f"{count} {state}" for state, count in sorted(status.jobs.items()))
+    yield from (f"limit    {row.key} = {row.text} ({row.origin})" for row in limits)
+    for name, rules in (("allow", status.policy.allow), ("deny", status.policy.deny)):
+        if rules:
+            yield f"{name:<8} {', '.join(rules)}"
+    yield f"workers  {status.workers_alive} of {status.workers} alive; they start with the first job"
+    yield f"node     {status.node_id}"
+    yield f"         {status.url}, process {status.pid}, up since {ago(status.started_ns, status.now_ns)}"
+    yield f"home     {status.home}"
+
+
+def trouble_lines(trouble: Trouble, now_ns: int) -> Iterator[str]:
+    """What is not green: cause, whose move it is, since when, what to do."""
+    yield f"{trouble.level:<8} {trouble.what}, since {ago(trouble.since_ns, now_ns)}; up to: {trouble.who}"
+    yield f"         cause: {trouble.cause}"
+    if trouble.until_ns is not None:
+        yield f"         ends:  {left(trouble.until_ns, now_ns)}"
+    if trouble.action:
+        yield f"         next:  {trouble.action}"
+
+
+def _running(now: Now, now_ns: int) -> str:
+    tags = f" [{', '.join(now.tags)}]" if now.tags else ""
+    done = f"{now.answered} of {now.runs} runs" if now.runs > 1 else "1 run"
+    return f"runs     {now.job} for {now.principal}{tags}: {now.title}, {done}, began {ago(now.since_ns, now_ns)}"

@@ -1,0 +1,138 @@
+"""The page `docs/api.md`, from the same rows that the router reads.
+
+Regenerate: `python -m qcommons.node.api.page > docs/api.md`. A test holds page and rows together.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from qcommons.node.api.openapi import openapi, statuses
+from qcommons.node.api.problem import STATUSES
+from qcommons.node.api.routes import ROUTES, Route
+
+__all__ = ["page"]
+
+HEAD = """\
+# The node's API
+
+<!-- Generated: python -m qcommons.node.api.page > docs/api.md -->
+
+A node serves `http://127.0.0.1:8740` (or a unix socket, its file 0600): every client goes through it, yours too. The
+same as OpenAPI 3.1: `GET /openapi.json`, or [openapi.json](openapi.json).
+
+```text
+curl -H "Authorization: Bearer $(cat TOKEN_FILE)" http://127.0.0.1:8740/v1/status
+```
+
+From Python the node of this home, or the one that `QCOMMONS_NODE` and `QCOMMONS_TOKEN` name; `AsyncNode` of
+`qcommons.clients.http.async_node` is the same with `await`:
+
+```python
+from qcommons.clients.http.node import Node
+
+with Node.connect() as node:
+    job = node.submit("bell.qasm", shots=4096, tags=["demo"])  # on disk when this returns
+    print(job.result(timeout=60))  # the answer, or an error that says state, cause and since when
+```
+
+- **Token**: `Authorization: Bearer ...` on every path but the open ones. The owner's token stands in the file that
+  `qcommons up -d` names (0600); others get their own, see `POST /v1/tokens`, and see their own jobs only.
+- **Host and Origin**: the node answers to 127.0.0.1, localhost and [::1] with its port, and to no page of another
+  origin: requests with a foreign `Host`, `Origin` or `Sec-Fetch-Site` get 403. There is no CORS.
+- **Bodies** are JSON, 1 MiB at most (64 MiB for `POST /v1/jobs`). A field or parameter that is not named here is
+  refused. Times are integer nanoseconds since 1970 (UTC); names say other units (`_s`, `_bytes`).
+- **Failures** of every kind have the body `{"error": {"who", "what", "where", "limit"}}`: who must act (`caller`,
+  `resources`, `peer`, `qcommons`), what is wrong, where, and which limit was passed.
+- **Again**: a submission with the same `request` makes one job however often it is sent, so a lost answer costs
+  nothing: send it again.
+- **Waiting**: `wait_s` (300 at most) holds the answer until the job has ended or the time is over.
+- **Connections**: headers must be complete within 10 s and bodies must move; 512 connections at once, the one that
+  is idle longest goes first. Events: a listener that does not read for 30 s is dropped and goes on from its cursor.
+
+| status | meaning |
+|---|---|
+"""
+
+
+def page() -> str:
+    """The whole page as Markdown."""
+    lines = [f"| {status} | {meaning} |" for status, meaning in STATUSES.items()]
+    lines += ["", "## Paths", "", "| path | who | |", "|---|---|---|"]
+    lines += [f"| `{row.method} {row.path}` | {row.who} | {row.summary} |" for row in ROUTES]
+    for row in ROUTES:
+        lines += _section(row)
+    lines += ["", "## Records"]
+    for name, schema in sorted(openapi()["components"]["schemas"].items()):
+        lines += _record(name, schema)
+    return HEAD + "\n".join(lines) + "\n"
+
+
+def _section(row: Route) -> Iterator[str]:
+    operation = openapi()["paths"][row.path][row.method.lower()]
+    yield from ("", f"### {row.method} {row.path}", "", row.summary, "")
+    for parameter in operation.get("parameters", ()):
+        yield f"- `{parameter['name']}` ({parameter['in']}): {_kind(parameter['schema'])}"
+    if "requestBody" in operation:
+        yield f"- body: {_kind(operation['requestBody']['content']['application/json']['schema'])}"
+    content = operation["responses"][str(row.status)].get("content", {})
+    kinds = [f"{_kind(body['schema'])}" if "schema" in body else f"`{media}`" for media, body in content.items()]
+    yield f"- answer: {row.status}{', ' if kinds else ''}{' or '.join(kinds)}"
+    yield f"- failures: {', '.join(map(str, statuses(row)))}"
+
+
+def _record(name: str, schema: dict[str, Any]) -> Iterator[str]:
+    yield from ("", f"### {name}")
+    if schema.get("description"):
+        yield from ("", " ".join(schema["description"].split()))
+    fields = schema.get("properties", {})
+    if fields:
+        yield from ("", "| field | type |", "|---|---|")
+    for field, kind in fields.items():
+        needed = "" if field in schema.get("required", ()) else _default(kind)
+        yield f"| `{field}` | {_kind(kind)}{needed} |"
+
+
+def _default(kind: dict[str, Any]) -> str:
+    value = kind.get("default")
+    return "; optional" if value in (None, "", [], {}) else f"; default `{str(value).lower()}`"
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    """A schema in a few words, records linked."""
+    text = _base(schema)
+    low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema.get("maximum")
+    if low is not None or high is not None:
+        text += f", {'' if low is None else low} to {'' if high is None else high}"
+    if "pattern" in schema:
+        text += f", `{schema['pattern'].replace('|', chr(92) + '|')}`"
+    words = schema.get("description", "")
+    return text + (f": {words}" if words else "")
+
+
+def _base(schema: dict[str, Any]) -> str:
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "anyOf" in schema:
+        return " or ".join(_kind(one) for one in schema["anyOf"])
+    if "enum" in schema:
+        return " or ".join(f"`{one}`" if one is not None else "null" for one in schema["enum"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if schema.get("type") == "array":
+        parts = schema.get("prefixItems")
+        items = schema.get("items")
+        inside = ", ".join(map(_kind, parts)) if parts else _kind(items) if isinstance(items, dict) else "any"
+        return f"[{inside}]" if parts else f"list of {inside}"
+    if schema.get("type") == "object":
+        values = schema.get("additionalProperties")
+        return f"object of {_kind(values)}" if isinstance(values, dict) and values else "object"
+    encoded = schema.get("contentEncoding")
+    return f"{schema.get('type', 'any')}{f' ({encoded})' if encoded else ''}"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

@@ -1,0 +1,70 @@
+"""The gate between waiting and running: limits, pause and policy of the owner, and what the sensors saw.
+
+Flow: core -> *Gate* -> verdicts of `owner` -> core. It remembers the verdicts before, so that nothing flaps.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from qcommons.node.messages import Refusal, Submit
+from qcommons.node.owner import OwnerLimits, Pause, Policy, Sense, Verdict, admit, may_start, must_stop
+
+__all__ = ["Gate"]
+
+WELL = Sense(minute_of_week=0)  # until the sensors have looked: holds nothing back but the hours
+
+
+class Gate:
+    """draining_ns: since when nothing starts any more, whatever the owner's limits say. sense: None before the first
+    look."""
+
+    def __init__(self, limits: OwnerLimits) -> None:
+        self.limits = limits
+        self.sense: Sense | None = None
+        self.pause: Pause | None = None
+        self.policy = Policy()
+        self.draining_ns: int | None = None
+        self._start: Verdict | None = None
+        self._stop: Verdict | None = None
+
+    @property
+    def draining(self) -> bool:
+        return self.draining_ns is not None
+
+    def start(self, now_ns: int) -> Verdict:
+        """May waiting work start?"""
+        if self.draining_ns is not None:
+            cause, action = "the node is shutting down", "start it again: qcommons up -d"
+            return Verdict(go=False, rule="drain", cause=cause, since_ns=self.draining_ns, who="owner", action=action)
+        limits = self.limits if self.sense is not None else msgspec.structs.replace(self.limits, hours="")
+        self._start = may_start(limits, self.sense or WELL, self.pause, now_ns, self._start)
+        return self._start
+
+    def stop(self, now_ns: int) -> Verdict | None:
+        """Why running work must be suspended now; None: it may go on."""
+        if self.sense is None and self.pause is None:
+            return None
+        limits = self.limits if self.sense is not None else msgspec.structs.replace(self.limits, hours="")
+        self._stop = must_stop(limits, self.sense or WELL, self.pause, now_ns, self._stop)
+        return None if self._stop.go else self._stop
+
+    def admit(self, asked: Submit) -> Refusal | None:
+        """Why a submission is not taken, with numbers."""
+        job = asked.job
+        refused = admit(
+            self.limits,
+            self.policy,
+            principal=job.principal,
+            tags=asked.tags,
+            qubits=max(card.n_qubits for card in job.programs),
+            shots=shots_of(asked),
+            memory_bytes=job.limits.memory_bytes,
+        )
+        return None if refused is None else Refusal("owner", refused.what, refused.where, refused.limit)
+
+
+def shots_of(asked: Submit) -> int:
+    """Of all runs of a submission; exact ones count none."""
+    wants = [getattr(want, "shots", None) or 0 for want in asked.job.wants]
+    return sum(wants[point.program] for point in asked.job.points)

@@ -1,0 +1,78 @@
+"""The node's log: one JSON object a line in a file of the home, rotated, never with secrets in it.
+
+Flow: notes and events of the core, faults of the shell -> *Logbook* -> file -> `qcommons logs`. A full disk loses
+lines of the log, never work.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from qcommons.base.effects import Note
+
+__all__ = ["Logbook", "newest"]
+
+FILE_BYTES_MAX = 8 << 20
+FILES_MAX = 3
+LINES_MAX = 10_000
+
+
+class Logbook:
+    """Appends lines; safe from one thread. echo: a stream that gets a readable line as well (foreground)."""
+
+    def __init__(self, path: Path, echo: TextIO | None = None) -> None:
+        self.path = path
+        self.lost = 0  # lines that could not be written
+        self._echo = echo
+        self._file: TextIO | None = None
+
+    def note(self, now_ns: int, note: Note) -> None:
+        self.write(now_ns, note.name, note.facts)
+
+    def write(self, now_ns: int, name: str, facts: Mapping[str, Any]) -> None:
+        line = json.dumps({"at_ns": now_ns, "event": name, **facts}, default=str)
+        try:
+            self._append(line)
+        except OSError:
+            self.lost += 1
+        if self._echo is not None:
+            said = " ".join(f"{key}={value}" for key, value in facts.items() if value is not None)
+            print(f"{name:<12} {said}", file=self._echo, flush=True)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _append(self, line: str) -> None:
+        if self._file is None:
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            self._file = os.fdopen(descriptor, "a", encoding="utf-8", buffering=1)
+        self._file.write(line + "\n")
+        if self._file.tell() > FILE_BYTES_MAX:
+            self._rotate()
+
+    def _rotate(self) -> None:
+        self.close()
+        for place in range(FILES_MAX - 1, 0, -1):
+            older = self.path.with_name(f"{self.path.name}.{place}")
+            newer = self.path if place == 1 else self.path.with_name(f"{self.path.name}.{place - 1}")
+            if newer.exists():
+                newer.replace(older)
+
+
+def newest(path: Path, last: int) -> list[str]:
+    """The last lines of the log, oldest first; from the file before it too where one was just begun."""
+    lines: deque[str] = deque(maxlen=min(last, LINES_MAX))
+    for part in (path.with_name(f"{path.name}.1"), path):
+        try:
+            with part.open(encoding="utf-8", errors="replace") as file:
+                lines.extend(line.rstrip("\n") for line in file)
+        except FileNotFoundError:
+            continue
+    return list(lines)

@@ -1,0 +1,272 @@
+"""The shell: the only asyncio of the house. It reads clocks, runs workers, writes the disk, and feeds the core.
+
+Flow: door, timers, pool -> event -> core -> effects -> *Shell* -> store (one transaction an answer), pool, timers;
+`Send`s go out when every store before them is on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from qcommons.base.effects import Effect, Note, Run, Send, Stop, Store, WakeAt, Woken
+from qcommons.base.errors import Corrupt, Unavailable
+from qcommons.base.units import ns_to_s
+from qcommons.jobs.machine import ItemsEnded, PieceEnded
+from qcommons.jobs.outcomes import Cancelled, NotStarted, Outcome
+from qcommons.jobs.records import Piece
+from qcommons.node.core import SHELL, NodeCore
+from qcommons.node.frames import RunPiece
+from qcommons.node.messages import Begin, Drained, Ended, Event, Seal, Sealed
+from qcommons.node.records import NodeEvent
+from qcommons.node.store import Store as Disk
+from qcommons.node.workers import Handle, WorkerPool
+
+__all__ = ["Shell", "SteadyClock"]
+
+TIMER_MAX_S = 86_400.0  # longer ones are set again on the way
+BACKLOG_MAX = 50_000  # changes that wait for the disk; beyond, nothing new is taken
+
+
+class SteadyClock:
+    """Nanoseconds since 1970 that never jump: read once from the system, then counted by the monotonic clock.
+
+    not_before_ns: the newest instant on disk, so that time goes on where the system's clock was set back meanwhile.
+    """
+
+    def __init__(self, not_before_ns: int = 0) -> None:
+        system_ns = time.time_ns()
+        self.set_back_ns = max(0, not_before_ns - system_ns)
+        self._offset_ns = max(system_ns, not_before_ns) - time.monotonic_ns()
+
+    def now_ns(self) -> int:
+        return self._offset_ns + time.monotonic_ns()
+
+    def jumped_ns(self) -> int:
+        """How far the system's clock is ahead of this one; large where somebody set it."""
+        return time.time_ns() - self.now_ns()
+
+
+class Shell:
+    """One core with its pool and its disk, on the running event loop.
+
+    seal: numbers of ended jobs -> signed receipts; runs in a thread. on_note: what the core notes, for log and
+    metrics. on_event: each event of the journal once it is on disk. on_ended: each job with its result, likewise.
+    """
+
+    def __init__(
+        self,
+        core: NodeCore,
+        disk: Disk,
+        pool: WorkerPool,
+        clock: SteadyClock,
+        *,
+        seal: Callable[[tuple[int, ...]], dict[int, bytes]],
+        on_note: Callable[[Note], None],
+        on_event: Callable[[NodeEvent], None],
+        on_ended: Callable[[Ended], None],
+    ) -> None:
+        self.core, self.disk, self.pool, self.clock = core, disk, pool, clock
+        self.drained = asyncio.Event()
+        self.failed: BaseException | None = None
+        self.not_started: NotStarted | None = None  # why no worker could be started, the last time
+        self._seal, self._on_note, self._on_event, self._on_ended = seal, on_note, on_event, on_ended
+        self._loop = asyncio.get_running_loop()
+        self._handles: dict[str, Handle] = {}
+        self._tickets: dict[str, asyncio.Future[Any]] = {}
+        self._pending: set[asyncio.Future[Any]] = set()
+        self._ticket = itertools.count()
+        self._ends: dict[str, set[asyncio.Future[None]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    def begin(self, event: Begin) -> None:
+        self.deliver(event)
+
+    # events in
+
+    def deliver(self, event: Event) -> None:
+        """Give the core an event now. An error of ours stops the node: nothing is served from a broken state."""
+        if self.failed is not None or self._closed:
+            return
+        try:
+            effects = self.core.handle(event, self.clock.now_ns())
+        except Exception as error:
+            self.failed = error
+            self.drained.set()
+            self.look_at_disk()
+            raise
+        self._carry_out(effects)
+
+    async def ask(self, make: Callable[[str], Event]) -> Any:
+        """Give the core an event with a fresh ticket; the message that answers it, once its stores are on disk.
+
+        Raises Unavailable while the disk takes nothing: what is asked may still be done later.
+        """
+        self._check_disk()
+        ticket = f"ticket {next(self._ticket)}"
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._tickets[ticket] = future
+        self.deliver(make(ticket))
+        try:
+            return await self._patiently(future)
+        finally:
+            self._tickets.pop(ticket, None)
+
+    async def keep(self, key: str, value: bytes | None) -> None:
+        """A record that the core need not know, on disk when this returns. Raises as `ask`."""
+        self._check_disk()
+        future: asyncio.Future[None] = self._loop.create_future()
+        self.disk.apply([(key, value)], partial(self._from_thread, _settle, future))
+        await self._patiently(future)
+
+    async def _patiently(self, future: asyncio.Future[Any]) -> Any:
+        self._pending.add(future)
+        try:
+            return await future
+        finally:
+            self._pending.discard(future)
+
+    def look_at_disk(self) -> None:
+        """The disk has trouble, or has none any more: whoever waits for it need not wait for nothing."""
+        try:
+            self._check_disk()
+        except (Corrupt, Unavailable) as error:
+            for future in self._pending:
+                if not future.done():
+                    future.set_exception(error)
+
+    async def ended(self, job_id: str, wait_s: float, already: Callable[[], bool]) -> None:
+        """Wait until an open job has its result on disk, at most `wait_s`. already: it had, before we listened."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        waiting = self._ends.setdefault(job_id, set())
+        waiting.add(future)
+        try:
+            if already():
+                return
+            await asyncio.wait({future}, timeout=min(wait_s, TIMER_MAX_S))
+        finally:
+            waiting.discard(future)
+            if not waiting:
+                self._ends.pop(job_id, None)
+
+    def _check_disk(self) -> None:
+        if self.failed is not None:
+            raise Corrupt(f"the node stopped because of a fault of its own: {self.failed}; see qcommons logs")
+        trouble = self.disk.trouble
+        if trouble is not None:
+            asked = "What was asked may still be done then; ask again with the same request"
+            raise Unavailable(f"nothing can be written: {trouble.cause}. {trouble.action}. {asked}", where="store")
+        if self.disk.waiting > BACKLOG_MAX:
+            what = f"{self.disk.waiting} changes wait for the disk; allowed {BACKLOG_MAX}; try again in a moment"
+            raise Unavailable(what, where="store", limit=f"{BACKLOG_MAX} changes")
+
+    # effects out
+
+    def _carry_out(self, effects: list[Effect]) -> None:
+        changes: list[tuple[str, bytes | None]] = []
+        sends: list[Send] = []
+        for effect in effects:
+            match effect:
+                case Store(key, value):
+                    changes.append((key, value))
+                case Send():
+                    sends.append(effect)
+                case Run(piece_id, Seal(numbers)):
+                    self._spawn(self._sealed(piece_id, numbers))
+                case Run(piece_id, piece):
+                    self._handles[piece_id] = self._submit(piece_id, piece)
+                case Stop(piece_id):
+                    handle = self._handles.pop(piece_id, None)
+                    if handle is not None:
+                        self.pool.stop(handle, Cancelled("stopped by its job"))
+                case WakeAt():
+                    self._wake(effect)
+                case Note():
+                    self._on_note(effect)
+        if changes or sends:
+            self.disk.apply(changes, partial(self._from_thread, self._on_disk, changes, sends))
+
+    def _on_disk(self, changes: list[tuple[str, bytes | None]], sends: list[Send]) -> None:
+        for key, value in changes:
+            if value is not None and key.startswith("event/"):
+                self._on_event(msgspec.msgpack.decode(value, type=NodeEvent))
+        for send in sends:
+            self._send(send)
+
+    def _send(self, send: Send) -> None:
+        if send.to == SHELL:
+            match send.message:
+                case Ended() as ended:
+                    self._on_ended(ended)
+                    for future in self._ends.pop(ended.entry.id, ()):
+                        _settle(future)
+                case Drained():
+                    self.drained.set()
+            return
+        asked = self._tickets.get(send.to)
+        if asked is not None and not asked.done():
+            asked.set_result(send.message)
+
+    def _wake(self, wake: WakeAt) -> None:
+        left_s = ns_to_s(wake.at_ns - self.clock.now_ns())
+        if left_s > TIMER_MAX_S:
+            self._loop.call_later(TIMER_MAX_S, self._wake, wake)
+        else:
+            self._loop.call_later(max(0.0, left_s), self.deliver, Woken(wake.token))
+
+    def _submit(self, piece_id: str, piece: Piece) -> Handle:
+        def on_ends(ends: tuple[tuple[int, Any], ...]) -> None:
+            self._from_thread(self.deliver, ItemsEnded(piece_id, ends))
+
+        def on_over(death: Outcome | None) -> None:
+            self._from_thread(self._over, piece_id, death)
+
+        limits = piece.limits
+        return self.pool.submit(
+            RunPiece(piece), on_ends, on_over, memory_bytes=limits.memory_bytes, cpu_s=limits.seconds
+        )
+
+    def _over(self, piece_id: str, death: Outcome | None) -> None:
+        self._handles.pop(piece_id, None)
+        self.not_started = death if isinstance(death, NotStarted) else None
+        self.deliver(PieceEnded(piece_id, death))
+
+    async def _sealed(self, piece_id: str, numbers: tuple[int, ...]) -> None:
+        try:
+            receipts = await asyncio.to_thread(self._seal, numbers)
+        except Exception as error:  # the jobs stay unsealed on disk: tried again at the next start
+            self._on_note(Note("sealing_failed", {"why": f"{type(error).__name__}: {error}"}))
+            receipts = {}
+        self.deliver(Sealed(numbers, receipts))
+
+    def _spawn(self, task: Any) -> None:
+        made = self._loop.create_task(task)
+        self._tasks.add(made)
+        made.add_done_callback(self._tasks.discard)
+
+    def _from_thread(self, call: Callable[..., None], *args: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
+            self._loop.call_soon_threadsafe(call, *args)
+
+    # the end
+
+    async def close(self) -> None:
+        """Workers end, what is queued reaches the disk. After `drained`, or as after a crash."""
+        self._closed = True
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.to_thread(self.pool.close)
+        await asyncio.to_thread(self.disk.flush, 10.0)
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

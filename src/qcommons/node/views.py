@@ -1,0 +1,72 @@
+"""What people see of a job: its line in the list, and why it is where it is. Pure.
+
+Flow: store (Entry, Phase), core (Held, verdict of the gate) -> *views* -> door -> api.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from qcommons.base.clock import duration_text
+from qcommons.jobs.outcomes import error_of
+from qcommons.jobs.records import Phase
+from qcommons.node.api.records import JobView, PhaseView, Why
+from qcommons.node.owner import Verdict
+from qcommons.node.records import Answered, Entry
+
+__all__ = ["job_view", "why_ended", "why_running", "why_waiting"]
+
+
+def job_view(entry: Entry, timeline: Iterable[Phase] = (), cause: str | None = None) -> JobView:
+    """cause: better than the one of the last phase, where there is one."""
+    return JobView(
+        id=entry.id, state=entry.state, cause=cause or entry.cause, since_ns=entry.since_ns,
+        submitted_ns=entry.submitted_ns, ended_ns=entry.ended_ns, deadline_ns=entry.deadline_ns,
+        principal=entry.principal, tags=entry.tags, title=entry.title, runs=entry.runs, answered=entry.answered,
+        n_qubits=entry.n_qubits, shots=entry.shots,
+        timeline=tuple(PhaseView(phase.state, phase.cause, phase.since_ns) for phase in timeline),
+    )  # fmt: skip
+
+
+def why_waiting(entry: Entry, gate: Verdict, ahead: int, running: int, places: int, now_ns: int) -> Why:
+    """The gate holds it back, or it waits for its turn."""
+    if not gate.go:
+        return Why(
+            job=entry.id, state=entry.state, cause=gate.cause, who=gate.who, since_ns=gate.since_ns,
+            action=gate.action, ahead=ahead, until_ns=gate.until_ns,
+        )  # fmt: skip
+    before = f"{ahead} job{'' if ahead == 1 else 's'} before it"
+    left = duration_text(max(0, entry.deadline_ns - now_ns))
+    cause = f"waits for its turn: {running} of {places} places are taken, {before}; its deadline is in {left}"
+    return Why(
+        job=entry.id, state=entry.state, cause=cause, who="resources", since_ns=entry.since_ns,
+        action="wait, or cancel another job: qcommons jobs", ahead=ahead,
+    )  # fmt: skip
+
+
+def why_running(entry: Entry, workers_alive: int, now_ns: int) -> Why:
+    """How far it is."""
+    ran = duration_text(max(0, now_ns - entry.since_ns))
+    cause = f"{entry.answered} of {entry.runs} runs answered after {ran}; {workers_alive} workers alive"
+    return Why(
+        job=entry.id, state=entry.state, cause=cause, who="nobody", since_ns=entry.since_ns,
+        action="", until_ns=entry.deadline_ns,
+    )  # fmt: skip
+
+
+def why_ended(entry: Entry, answered: Answered) -> Why:
+    """Of a job that was not answered: the first error, and whose move it is."""
+    errors = [error for outcome in answered.outcomes if (error := error_of(outcome)) is not None]
+    if not errors:
+        return Why(job=entry.id, state=entry.state, cause=entry.cause, who="nobody", since_ns=entry.since_ns,
+                   action=f"see it: qcommons job result {entry.id}")  # fmt: skip
+    first = errors[0]
+    if entry.state == "cancelled":
+        return Why(job=entry.id, state=entry.state, cause=first.what, who="nobody", since_ns=entry.since_ns)
+    place = f"{first.where}: " if first.where else ""
+    more = f" (and {len(errors) - 1} more runs)" if len(errors) > 1 else ""
+    actions = {"caller": "change the input and submit it again", "resources": "submit it again later or elsewhere"}
+    return Why(
+        job=entry.id, state=entry.state, cause=f"{place}{first.what}{more}", who=first.who, since_ns=entry.since_ns,
+        action=actions.get(first.who, "see qcommons logs, and report it"),
+    )  # fmt: skip

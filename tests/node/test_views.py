@@ -1,0 +1,58 @@
+"""Why a job is where it is: whose move it is and what to do."""
+
+from __future__ import annotations
+
+from tests.jobs.making import done
+
+from qcommons.jobs.outcomes import Misused, OutOfMemory
+from qcommons.jobs.records import Phase
+from qcommons.node.gate import Gate
+from qcommons.node.owner import OwnerLimits, Pause
+from qcommons.node.records import Answered, Entry
+from qcommons.node.views import job_view, why_ended, why_running, why_waiting
+
+S = 1_000_000_000
+ENTRY = Entry(
+    number=0, id="job_aaaaaaaaaaaaaaaa", principal="home", state="accepted", cause="submitted", since_ns=1 * S,
+    submitted_ns=1 * S, deadline_ns=61 * S, runs=4, answered=1,
+)  # fmt: skip
+
+
+def answered(*outcomes: object) -> Answered:
+    return Answered(job_id=ENTRY.id, outcomes=outcomes, phase=Phase("failed", "", 0), submitted_ns=0)  # type: ignore[arg-type]
+
+
+def test_a_job_held_back_by_its_owner_says_who_until_when_and_what_helps() -> None:
+    gate = Gate(OwnerLimits())
+    gate.pause = Pause(2 * S, 30 * S, False, "home")
+    why = why_waiting(ENTRY, gate.start(10 * S), 3, 0, 4, 10 * S)
+    assert (why.who, why.since_ns, why.until_ns, why.action, why.ahead) == (
+        "owner",
+        2 * S,
+        30 * S,
+        "qcommons resume",
+        3,
+    )
+    assert "paused by home for another 20 s" in why.cause
+
+
+def test_a_job_that_waits_for_its_turn_says_how_many_are_before_it_and_how_long_it_may_wait() -> None:
+    why = why_waiting(ENTRY, Gate(OwnerLimits()).start(10 * S), 1, 4, 4, 10 * S)
+    assert "4 of 4 places are taken, 1 job before it; its deadline is in 51 s" in why.cause and why.who == "resources"
+
+
+def test_a_running_job_says_how_far_it_is() -> None:
+    why = why_running(ENTRY, 2, 6 * S)
+    assert "1 of 4 runs answered after 5 s; 2 workers alive" in why.cause and why.until_ns == 61 * S
+
+
+def test_an_ended_job_names_the_first_error_and_whose_move_it_is() -> None:
+    assert why_ended(ENTRY, answered(done({"00": 1}))).who == "nobody"
+    bad = why_ended(ENTRY, answered(done({"00": 1}), Misused("no such gate", "a.qasm:1:2"), Misused("x")))
+    assert bad.who == "caller" and bad.cause == "a.qasm:1:2: no such gate (and 1 more runs)" and "change" in bad.action
+    assert why_ended(ENTRY, answered(OutOfMemory(1 << 30))).who == "resources"
+
+
+def test_a_view_shows_the_better_cause_and_the_timeline() -> None:
+    view = job_view(ENTRY, [Phase("accepted", "submitted", 5)], "waits")
+    assert view.cause == "waits" and [phase.state for phase in view.timeline] == ["accepted"]
