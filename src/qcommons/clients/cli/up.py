@@ -117,9 +117,12 @@ class Screen(io.TextIOBase):
     """Standard error for the daemon's lines; once nobody reads them, they are dropped and the node goes on."""
 
     def write(self, text: str) -> int:
-        with contextlib.suppress(OSError):
+        try:
             sys.stderr.write(text)
             sys.stderr.flush()
+        except OSError:  # what is left in the buffer must find somewhere to go at exit, or Python ends with 120
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
         return len(text)
 
 
