@@ -9,6 +9,7 @@ each of them a second way.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import shutil
@@ -120,17 +121,18 @@ def command(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="qcommons-demo-") as place:
         home = Path(place) / "home"
         ready = _start(home)
-        with Node.connect(home=home) as node:
-            if not args.json:
-                print(f"A node was started for this demo: {ready['node_id']}\n", flush=True)
-            for case in CASES:
-                report = _run(case, folder, node)
-                reports.append(report)
+        try:
+            with Node.connect(home=home) as node:
                 if not args.json:
-                    print(printable("\n".join(_lines(report))), end="\n\n", flush=True)
-            signed = _receipts(node, ready["node_id"])
-            node.shut_down(drain_s=0)
-        _gone(home)
+                    print(f"A node was started for this demo: {ready['node_id']}\n", flush=True)
+                for case in CASES:
+                    report = _run(case, folder, node)
+                    reports.append(report)
+                    if not args.json:
+                        print(printable("\n".join(_lines(report))), end="\n\n", flush=True)
+                signed = _receipts(node, ready["node_id"])
+        finally:  # Ctrl-C too: nothing of it stays
+            _stop(home)
     agreed = sum(report["agrees"] for report in reports)
     well = agreed == len(reports) and signed == len(reports)
     if args.json:
@@ -167,8 +169,10 @@ def _receipts(node: Node, node_id: str) -> int:
     return signed
 
 
-def _gone(home: Path) -> None:
-    """Wait until the node has let its home go, so that the folder can be removed."""
+def _stop(home: Path) -> None:
+    """End the node, and wait until it has let its home go, so that the folder can be removed."""
+    with contextlib.suppress(QCommonsError), Node.connect(home=home) as node:
+        node.shut_down(drain_s=0)
     until_ns = time.monotonic_ns() + STOP_NS
     while read_lock(home / LOCK_FILE) is not None and time.monotonic_ns() < until_ns:
         time.sleep(0.05)
