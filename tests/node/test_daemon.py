@@ -240,6 +240,17 @@ def test_a_cancelled_job_ends_while_it_runs(client: httpx.Client) -> None:
     assert run(client)["state"] == "done", "the next one is unharmed"
 
 
+def test_the_metrics_count_what_happened(client: httpx.Client) -> None:
+    run(client)
+    client.put("/v1/settings/limits.shots", json={"value": "10"})
+    assert client.post("/v1/jobs", json=submission()).status_code == 422
+    client.put("/v1/settings/limits.shots", json={"value": None})
+    lines = dict(line.rsplit(" ", 1) for line in client.get("/metrics").text.splitlines() if line[0] != "#")
+    assert float(lines['qcommons_job_seconds_count{state="done"}']) >= 1
+    assert float(lines['qcommons_refusals_total{where="limits.shots"}']) >= 1
+    assert float(lines["qcommons_health"]) == 2
+
+
 def test_the_log_is_json_and_says_what_happened(node: Daemon, client: httpx.Client) -> None:
     run(client)
     lines = [json.loads(line) for line in client.get("/v1/logs", params={"last": 50}).json()["lines"]]

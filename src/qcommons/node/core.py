@@ -173,7 +173,10 @@ class NodeCore:
         spec = spec_bytes(job, asked.form)
         refusal = self._refusal(asked, len(spec))
         if refusal is not None:
-            return [note("job_refused", principal=job.principal, why=refusal.what), Send(asked.ticket, refusal)]
+            return [
+                note("job_refused", principal=job.principal, why=refusal.what, where=refusal.where),
+                Send(asked.ticket, refusal),
+            ]
         machine = JobMachine(job, now_ns)
         entry = Entry(
             number=self._next_number, id=job.id, principal=job.principal, tags=asked.tags, request=asked.request,

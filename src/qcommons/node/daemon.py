@@ -22,6 +22,7 @@ from typing import Any, TextIO
 
 import msgspec
 
+from qcommons.base.clock import elapsed_s
 from qcommons.base.effects import Note
 from qcommons.base.errors import QCommonsError
 from qcommons.base.units import s_to_ns
@@ -39,7 +40,7 @@ from qcommons.node.keys import CLEAN, past
 from qcommons.node.listeners import Listeners
 from qcommons.node.lock import HomeLock
 from qcommons.node.logbook import Logbook
-from qcommons.node.messages import Drain, Sensed
+from qcommons.node.messages import Drain, Ended, Sensed
 from qcommons.node.metrics import Metrics
 from qcommons.node.owner_door import NodeFacts, OwnerDoor
 from qcommons.node.recent import Recent
@@ -179,7 +180,7 @@ class Daemon:
             seal=lambda numbers: sealer.seal(numbers, self.clock.now_ns()),
             on_note=self._on_note,
             on_event=self._on_event,
-            on_ended=self._recent.keep,
+            on_ended=self._on_ended,
         )
 
     def _door(self, disk: Store, key: NodeKey, token: str, path: Path) -> NodeDoor:
@@ -263,6 +264,12 @@ class Daemon:
         if event.kind == "job":
             self.metrics.count("qcommons_jobs", state=state)
             self._ended[state] += state in ENDS
+
+    def _on_ended(self, ended: Ended) -> None:
+        self._recent.keep(ended)
+        entry = ended.entry
+        took_s = elapsed_s(entry.submitted_ns, entry.ended_ns or entry.submitted_ns)
+        self.metrics.observe("qcommons_job_seconds", took_s, state=entry.state)
 
     def _on_note(self, note: Note) -> None:
         if note.name == "job_phase":

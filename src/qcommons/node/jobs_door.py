@@ -25,7 +25,7 @@ from qcommons.node.api.door import OWNER
 from qcommons.node.api.intake import Intake, intake
 from qcommons.node.api.records import Accepted, EventView, JobList, JobView, Submission, Why
 from qcommons.node.core import RUNNING_A_WORKER
-from qcommons.node.keys import id_key, job_key, past, receipt_key, request_key, result_key, spec_key
+from qcommons.node.keys import id_key, job_key, past, phases_of, receipt_key, request_key, result_key, spec_key
 from qcommons.node.listeners import Listeners
 from qcommons.node.memory import default_limit_bytes
 from qcommons.node.messages import CancelJob, Refusal, Submit, Taken
@@ -151,7 +151,7 @@ class JobsDoor:
             return self._view(entry, tuple(held.machine.history))
         if recent is not None:
             return job_view(entry, recent.history)
-        folder = f"phase/{entry.number:012d}/"
+        folder = phases_of(entry.number)
         return job_view(entry, (decoded(key, value, Phase) for key, value in self._disk.scan(folder, past(folder))))
 
     async def ended(self, job: str, who: str, wait_s: float) -> JobView:

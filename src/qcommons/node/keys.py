@@ -24,8 +24,9 @@ Numbers have twelve digits, so that the order of the keys is theirs; values are 
 from __future__ import annotations
 
 __all__ = [
-    "CLEAN", "PAUSE", "POLICY", "ends_key", "event_key", "id_key", "job_key", "number_of", "open_key", "past",
-    "phase_key", "receipt_key", "request_key", "result_key", "spec_key", "token_key", "unsealed_key",
+    "CLEAN", "PAUSE", "POLICY", "ends_key", "ends_of", "event_key", "id_key", "job_key", "number_of", "open_key",
+    "past", "phase_key", "phases_of", "receipt_key", "request_key", "result_key", "spec_key", "token_key",
+    "unsealed_key",
 ]  # fmt: skip
 
 DIGITS = 12
@@ -42,12 +43,22 @@ def spec_key(number: int) -> str:
     return f"spec/{number:0{DIGITS}d}"
 
 
+def phases_of(number: int) -> str:
+    """The prefix of a job's timeline."""
+    return f"phase/{number:0{DIGITS}d}/"
+
+
 def phase_key(number: int, place: int) -> str:
-    return f"phase/{number:0{DIGITS}d}/{place:0{DIGITS}d}"
+    return f"{phases_of(number)}{place:0{DIGITS}d}"
+
+
+def ends_of(number: int) -> str:
+    """The prefix of a job's outcomes so far."""
+    return f"ends/{number:0{DIGITS}d}/"
 
 
 def ends_key(number: int, place: int) -> str:
-    return f"ends/{number:0{DIGITS}d}/{place:0{DIGITS}d}"
+    return f"{ends_of(number)}{place:0{DIGITS}d}"
 
 
 def result_key(number: int) -> str:

@@ -13,7 +13,7 @@ import msgspec
 from qcommons.base.errors import Corrupt
 from qcommons.jobs.outcomes import Outcome
 from qcommons.jobs.records import Phase
-from qcommons.node.keys import PAUSE, POLICY, job_key, number_of, past, spec_key
+from qcommons.node.keys import PAUSE, POLICY, ends_of, job_key, number_of, past, phases_of, spec_key
 from qcommons.node.messages import Begin, OpenJob
 from qcommons.node.owner import Pause, Policy
 from qcommons.node.records import Entry, Spec
@@ -55,9 +55,9 @@ def kept(store: Reading, *, clean: bool) -> Begin:
 def _open_job(store: Reading, number: int) -> OpenJob:
     entry = decoded(job_key(number), store.get(job_key(number)), Entry)
     spec = decoded(spec_key(number), store.get(spec_key(number)), Spec)
-    folder = f"phase/{number:012d}/"
+    folder = phases_of(number)
     history = tuple(decoded(key, value, Phase) for key, value in store.scan(folder, past(folder)))
-    folder = f"ends/{number:012d}/"
+    folder = ends_of(number)
     parts = [decoded(key, value, tuple[tuple[int, Outcome], ...]) for key, value in store.scan(folder, past(folder))]
     return OpenJob(entry, spec.job, spec.form, history, tuple(end for part in parts for end in part), len(parts))
 

@@ -24,7 +24,7 @@ from qcommons.jobs.outcomes import Cancelled, NotStarted, Outcome
 from qcommons.jobs.records import Piece
 from qcommons.node.core import SHELL, NodeCore
 from qcommons.node.frames import RunPiece
-from qcommons.node.messages import Begin, Drained, Ended, Event, Seal, Sealed
+from qcommons.node.messages import Drained, Ended, Event, Seal, Sealed
 from qcommons.node.records import NodeEvent
 from qcommons.node.store import Store as Disk
 from qcommons.node.workers import Handle, WorkerPool
@@ -86,9 +86,6 @@ class Shell:
         self._ends: dict[str, set[asyncio.Future[None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
-
-    def begin(self, event: Begin) -> None:
-        self.deliver(event)
 
     # events in
 
