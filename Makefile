@@ -12,7 +12,7 @@ PYTEST_ARGS ?=
 export OMP_NUM_THREADS ?= 1
 
 .NOTPARALLEL: # the summary of the tests stays the last line, with -j too
-.PHONY: help demo test lint types docs unit bench clean
+.PHONY: help demo test lint types docs unit bench soak clean
 
 help: ## list these commands
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
@@ -39,6 +39,9 @@ unit: $(DEV_STAMP) ## the tests alone; PYTEST_ARGS="-k bell" to choose
 
 bench: $(BENCH_STAMP) ## measure every claim beside its reference (about an hour; an idle machine)
 	$(BIN)/python -m bench; claims=$$?; $(BIN)/python -m bench.choice && exit $$claims
+
+soak: $(RUN_STAMP) ## 100,000 small worlds of nodes under faults (hours; SEEDS=1000 for fewer; goes on where it was)
+	$(BIN)/python -m qcommons.world.soak --seeds $(or $(SEEDS),100000) --state .soak
 
 clean: ## remove the environment and everything built
 	rm -rf $(VENV) site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

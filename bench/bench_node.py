@@ -39,7 +39,8 @@ class Running:
         self.home = home or Path(tempfile.mkdtemp(prefix="qcommons-bench-")) / "home"
         reader, writer = os.pipe()
         command = [sys.executable, "-m", "qcommons.node.daemon", "--ready-fd", str(writer), "--options", '{"port":0}']
-        environment = {**os.environ, "QCOMMONS_HOME": str(self.home)}
+        alone = {"QCOMMONS_MESH_LISTEN": "loopback", "QCOMMONS_MESH_PORT": "0"}
+        environment = {**os.environ, **alone, "QCOMMONS_HOME": str(self.home)}
         self.process = subprocess.Popen(command, pass_fds=[writer], env=environment)
         os.close(writer)
         atexit.register(self.stop)

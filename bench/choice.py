@@ -21,6 +21,11 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 
+from bench.harness import ONE_THREAD
+
+# As workers do; and GNU OpenMP, once it has had threads, waits for ever in a forked process.
+os.environ.update(ONE_THREAD)
+
 import numpy as np
 
 from qcommons.base.errors import QCommonsError, UsageError

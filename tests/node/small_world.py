@@ -21,10 +21,11 @@ from qcommons.jobs.outcomes import Outcome
 from qcommons.jobs.records import Piece
 from qcommons.node.core import NodeCore
 from qcommons.node.messages import Begin, Event, Seal, Sealed
-from qcommons.node.owner import OwnerLimits
+from qcommons.node.owner import OwnerLimits, Sense
 from qcommons.node.recovery import kept
 
 S = 1_000_000_000
+ANY_TIME = Sense(minute_of_week=0)
 
 
 class Crash(Exception):
@@ -68,6 +69,7 @@ class SmallWorld:
         now_ns: int = 0,
         workers: int = 2,
         limits: OwnerLimits | None = None,
+        sense: Sense = ANY_TIME,
         crash_at: int | None = None,
         take_ns: Callable[[Piece], int] = lambda piece: S,
         outcome: Callable[[int], Outcome] = lambda index: done({"00": 1000}),
@@ -83,7 +85,7 @@ class SmallWorld:
         self._take_ns, self._outcome = take_ns, outcome
         self._due: list[tuple[int, int, Any]] = []
         self._order = itertools.count()
-        self.core = NodeCore(workers, limits or OwnerLimits())
+        self.core = NodeCore(workers, limits or OwnerLimits(), sense)
         begin: Begin = kept(disk, clean=False)
         self.give(begin)
 

@@ -54,7 +54,7 @@ PLACES = (
     (re.compile(r"\b(?:\d+(?:\.\d+)? (?:ns|us|ms|s|min|h|d)(?: |\b))+"), "TIME "),
 )
 KINDS = {"seconds": 0, "pid": 0, "memory_bytes": 0, "workers": 0, "workers_alive": 0, "version": "", "home": "",
-         "url": "", "work_units": 0, "facts": {}, "counts": {}, "id": "ID"}  # fmt: skip
+         "url": "", "work_units": 0, "addresses": [], "facts": {}, "counts": {}, "id": "ID"}  # fmt: skip
 
 
 def plain(value: Any, name: str = "") -> Any:

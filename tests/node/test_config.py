@@ -10,7 +10,7 @@ from qcommons.base.errors import UsageError
 from qcommons.node.config import SETTINGS, load, owner_limits, survey
 from qcommons.node.owner import OwnerLimits
 
-OFF_BY_DEFAULT = {"limits.qubits", "limits.shots", "limits.idle", "limits.load", "limits.battery"}
+OFF_BY_DEFAULT = {"limits.qubits", "limits.shots", "limits.idle", "limits.load", "limits.battery", "share.enabled"}
 
 
 def test_every_setting_has_a_default(tmp_path: Path) -> None:

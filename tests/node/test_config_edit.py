@@ -159,7 +159,9 @@ GOOD = {
     "limits.operations": ["1000"], "limits.workers": ["1", "4"], "limits.qubits": ["30", "off"],
     "limits.shots": ["0", "1000000"], "limits.hours": ["", "Sat-Sun", "mon 8:00-9:00"],
     "limits.idle": ["15", "1h", "off"], "limits.load": ["0.5", "50%", "0", "1.0"], "limits.battery": ["never", "40%"],
-    "api.port": ["0", "8741"],
+    "api.port": ["0", "8741"], "mesh.enabled": ["true", "off"], "mesh.network": ["commons", "lab-2"],
+    "mesh.port": ["0", "9000"], "mesh.listen": ["lan", "loopback", "192.168.1.5"], "mesh.mdns": ["false", "1"],
+    "mesh.bootstrap": ["", "10.0.0.1:8741, node.example:1"], "mesh.relay": ["no", "yes"], "share.enabled": ["on", "0"],
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from tests.jobs.making import job as make_job
-from tests.node.small_world import Crash, Disk, S, SmallWorld
+from tests.node.small_world import ANY_TIME, Crash, Disk, S, SmallWorld
 
 from qcommons.base.effects import Send
 from qcommons.base.errors import Corrupt
@@ -135,14 +135,23 @@ def test_a_pause_outlives_a_crash() -> None:
 
 
 def test_closed_hours_hold_jobs_back_until_they_open() -> None:
-    world = SmallWorld(Disk(), limits=OwnerLimits(hours="18:00-08:00"))
-    world.give(Sensed(Sense(minute_of_week=12 * 60)))
+    noon = Sense(minute_of_week=12 * 60)
+    world = SmallWorld(Disk(), limits=OwnerLimits(hours="18:00-08:00"), sense=noon)
     world.give(submit(0))
     world.run(until_ns=10 * S)
     assert entry(world.disk, 0).state == "accepted" and not world.ran
     world.give(Sensed(Sense(minute_of_week=18 * 60)))
     world.run()
     assert entry(world.disk, 0).state == "done"
+
+
+def test_a_restart_outside_the_hours_starts_nothing_that_was_kept() -> None:
+    """The sensors look before what was kept is taken up."""
+    disk, limits, noon = Disk(), OwnerLimits(hours="18:00-08:00"), Sense(minute_of_week=12 * 60)
+    SmallWorld(disk, limits=limits, sense=noon).give(submit(0))
+    world = SmallWorld(disk, now_ns=S, limits=limits, sense=noon)
+    world.run(until_ns=10 * S)
+    assert entry(disk, 0).state == "accepted" and not world.ran
 
 
 def test_limits_and_policy_refuse_with_numbers_and_keep_nothing() -> None:
@@ -197,7 +206,7 @@ def test_a_job_that_runs_at_every_crash_of_the_node_is_given_up() -> None:
 
 def test_nothing_is_handled_before_what_was_kept_is_known() -> None:
     with pytest.raises(Corrupt):
-        NodeCore(1, OwnerLimits()).handle(Drain(0), 0)
+        NodeCore(1, OwnerLimits(), ANY_TIME).handle(Drain(0), 0)
 
 
 # Crashes at every step of a busy half minute.

@@ -80,7 +80,7 @@ class Scene:
         self.clock = SteadyClock()
         self.listeners, recent = Listeners(store, 0), Recent()
         self.shell = Shell(
-            NodeCore(2, OwnerLimits()), store, self.pool, self.clock,  # type: ignore[arg-type]
+            NodeCore(2, OwnerLimits(), Sense(minute_of_week=0)), store, self.pool, self.clock,  # type: ignore[arg-type]
             seal=lambda numbers: dict.fromkeys(numbers, b"signed"),
             on_note=self.notes.append, on_event=self.listeners.tell, on_ended=recent.keep,
         )  # fmt: skip

@@ -102,6 +102,32 @@ def test_what_waits_becomes_one_transaction_told_in_order(tmp_path: Path) -> Non
         assert store.count("k/", "k0") == 100
 
 
+def test_a_patient_change_shares_the_transaction_of_the_next_one(tmp_path: Path) -> None:
+    told: list[tuple[str, int]] = []
+    with Store(tmp_path / "node.db") as store:
+        commits: list[int] = []
+        write = store._commit
+        store._commit = lambda latest: (commits.append(len(latest)), write(latest))[1]  # type: ignore[method-assign]
+        store.apply([("accepted", b"1")], lambda: told.append(("accepted", len(commits))), patience_s=PATIENCE_S)
+        assert not told and store.get("accepted") is None
+        store.apply([("result", b"2")], lambda: told.append(("result", len(commits))))
+        assert store.flush(PATIENCE_S)
+    assert told == [("accepted", 1), ("result", 1)] and commits == [2]
+
+
+def test_patience_ends_by_itself_with_a_flush_and_with_the_store(tmp_path: Path) -> None:
+    path = tmp_path / "node.db"
+    with Store(path) as store:
+        done = threading.Event()
+        store.apply([("a", b"1")], done.set, patience_s=0.01)
+        assert done.wait(PATIENCE_S)
+        store.apply([("b", b"2")], patience_s=10 * PATIENCE_S)
+        assert store.flush(PATIENCE_S)
+        store.apply([("c", b"3")], patience_s=10 * PATIENCE_S)
+    with Store(path) as store:
+        assert [key for key, _ in store.scan("", "z")] == ["a", "b", "c"]
+
+
 def test_done_finds_its_changes_and_can_queue_more(tmp_path: Path) -> None:
     found: list[bytes | None] = []
     with Store(tmp_path / "node.db") as store:

@@ -7,7 +7,7 @@ from tests.jobs.making import done
 from qcommons.jobs.outcomes import Misused, OutOfMemory
 from qcommons.jobs.records import Phase
 from qcommons.node.gate import Gate
-from qcommons.node.owner import OwnerLimits, Pause
+from qcommons.node.owner import OwnerLimits, Pause, Sense
 from qcommons.node.records import Answered, Entry
 from qcommons.node.views import job_view, why_ended, why_running, why_waiting
 
@@ -23,7 +23,7 @@ def answered(*outcomes: object) -> Answered:
 
 
 def test_a_job_held_back_by_its_owner_says_who_until_when_and_what_helps() -> None:
-    gate = Gate(OwnerLimits())
+    gate = Gate(OwnerLimits(), Sense(minute_of_week=0))
     gate.pause = Pause(2 * S, 30 * S, False, "home")
     why = why_waiting(ENTRY, gate.start(10 * S), 3, 0, 4, 10 * S)
     assert (why.who, why.since_ns, why.until_ns, why.action, why.ahead) == (
@@ -37,7 +37,7 @@ def test_a_job_held_back_by_its_owner_says_who_until_when_and_what_helps() -> No
 
 
 def test_a_job_that_waits_for_its_turn_says_how_many_are_before_it_and_how_long_it_may_wait() -> None:
-    why = why_waiting(ENTRY, Gate(OwnerLimits()).start(10 * S), 1, 4, 4, 10 * S)
+    why = why_waiting(ENTRY, Gate(OwnerLimits(), Sense(minute_of_week=0)).start(10 * S), 1, 4, 4, 10 * S)
     assert "4 of 4 places are taken, 1 job before it; its deadline is in 51 s" in why.cause and why.who == "resources"
 
 

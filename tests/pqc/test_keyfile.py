@@ -19,7 +19,17 @@ from tests.pqc.regenerate import PASSPHRASE, counted
 from qcommons.base.errors import Corrupt, Unavailable, UsageError
 from qcommons.pqc import keyfile
 from qcommons.pqc.identity import NodeKey
-from qcommons.pqc.keyfile import KEY_FILE, LIGHT, MACHINE_KEY_FILE, STRONG, Scrypt, key_facts, load_or_create
+from qcommons.pqc.keyfile import (
+    KEY_FILE,
+    LIGHT,
+    MACHINE_KEY_FILE,
+    STRONG,
+    Scrypt,
+    create,
+    key_facts,
+    load,
+    load_or_create,
+)
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "pqc" / "keyfile.json").read_text())["vectors"]
 
@@ -261,3 +271,54 @@ def test_a_full_disk_leaves_nothing_half_done(tmp_path: Path, monkeypatch: pytes
         load_or_create(tmp_path, b"p", secrets.token_bytes, kdf=LIGHT)
     assert caught.value.where == str(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+# keys of owners, and of backups
+
+
+def test_an_owners_key_is_another_file_with_another_sealing_key(tmp_path: Path) -> None:
+    node = load_or_create(tmp_path, None, secrets.token_bytes)
+    owner = load_or_create(tmp_path, None, secrets.token_bytes, purpose="owner")
+    assert node.id != owner.id
+    assert {path.name for path in tmp_path.iterdir()} == {KEY_FILE, "owner.key", MACHINE_KEY_FILE}
+    facts = key_facts(tmp_path, "owner")
+    assert facts is not None and (facts.hash, facts.path) == (owner.hash, tmp_path / "owner.key")
+    again = load(tmp_path, None, purpose="owner")
+    assert again is not None and again.id == owner.id
+    (tmp_path / "owner.key").replace(tmp_path / KEY_FILE)
+    assert "the key of an owner, not of a node" in refused(Corrupt, tmp_path, None)
+
+
+def test_a_file_relabelled_for_another_purpose_does_not_open(tmp_path: Path) -> None:
+    """Purpose is part of what the seed is sealed with, both as associated data and in HKDF's info."""
+    data = changed(lambda f: f.update(purpose="owner"))
+    lay(tmp_path, None, None)
+    (tmp_path / "owner.key").write_bytes(data)
+    (tmp_path / "owner.key").chmod(0o600)
+    with pytest.raises(UsageError, match="wrong passphrase"):
+        load(tmp_path, PASSPHRASE, purpose="owner")
+
+
+@pytest.mark.parametrize("passphrase", [None, b"p"])
+def test_a_given_seed_makes_the_file_of_its_key(passphrase: bytes | None, tmp_path: Path) -> None:
+    key = create(tmp_path, bytes(range(32)), passphrase, secrets.token_bytes, kdf=LIGHT)
+    assert key.id == NodeKey(bytes(range(32))).id == load_or_create(tmp_path, passphrase, no_entropy).id
+    with pytest.raises(UsageError, match="not overwritten"):
+        create(tmp_path, bytes(32), passphrase, secrets.token_bytes, kdf=LIGHT)
+    assert load_or_create(tmp_path, passphrase, no_entropy).id == key.id
+
+
+def test_a_process_that_came_first_is_not_mistaken_for_the_given_seed(tmp_path: Path) -> None:
+    def late(count: int) -> bytes:
+        load_or_create(tmp_path, None, secrets.token_bytes)
+        return secrets.token_bytes(count)
+
+    with pytest.raises(Unavailable, match="another process"):
+        create(tmp_path, bytes(32), None, late)
+
+
+def test_loading_makes_nothing(tmp_path: Path) -> None:
+    assert load(tmp_path, None) is None
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UsageError, match="0 bytes"):
+        load(tmp_path, b"")

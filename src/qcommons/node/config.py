@@ -26,12 +26,13 @@ from qcommons.circuits.program import DEFAULT_CAPS
 from qcommons.node.home import home_path
 from qcommons.node.hours import read_hours
 from qcommons.node.memory import default_limit_bytes
+from qcommons.node.mesh import settings as mesh
 from qcommons.node.owner import OwnerLimits
 from qcommons.node.workers import default_size
 
 __all__ = [
-    "DEADLINE_S", "SETTINGS", "Setting", "Settings", "Value", "config_path", "load", "owner_limits", "set_value",
-    "settings_help", "survey", "unset",
+    "DEADLINE_S", "SETTINGS", "Setting", "Settings", "Value", "config_path", "load", "network", "owner_limits",
+    "set_value", "settings_help", "survey", "unset",
 ]  # fmt: skip
 
 API_PORT = 8740
@@ -148,6 +149,22 @@ SETTINGS: tuple[Setting, ...] = (
             "on battery work only above this charge; 0: as on mains; 100 or never: not on battery"),
     Setting("api.port", "QCOMMONS_PORT", "port", lambda: API_PORT, _whole(0, 65_535), str,
             "where the node listens on 127.0.0.1; 0: any free port"),
+    Setting("mesh.enabled", "QCOMMONS_MESH", "", lambda: 1, mesh.yes_no, mesh.yes_no_text,
+            "whether the node joins the mesh of other nodes"),
+    Setting("mesh.network", "QCOMMONS_MESH_NETWORK", "", lambda: "commons", mesh.network, str,
+            "id of the network; nodes of another one are refused"),
+    Setting("mesh.port", "QCOMMONS_MESH_PORT", "port", lambda: mesh.MESH_PORT, _whole(0, 65_535), str,
+            "where other nodes reach this one; 0: any free port; a free one too where it is taken"),
+    Setting("mesh.listen", "QCOMMONS_MESH_LISTEN", "", lambda: "lan", mesh.listen, str,
+            "lan: the private addresses of this machine; loopback: this machine alone; or one address of it"),
+    Setting("mesh.mdns", "QCOMMONS_MESH_MDNS", "", lambda: 1, mesh.yes_no, mesh.yes_no_text,
+            "find nodes of the same network on the LAN by mDNS, and be found; never on loopback"),
+    Setting("mesh.bootstrap", "QCOMMONS_MESH_BOOTSTRAP", "", lambda: "", mesh.addresses, lambda text: text or "none",
+            "addresses HOST:PORT to join by, apart by commas; they need not stay up"),
+    Setting("mesh.relay", "QCOMMONS_MESH_RELAY", "", lambda: 1, mesh.yes_no, mesh.yes_no_text,
+            "pass on, within caps, encrypted bytes of nodes that cannot be reached directly"),
+    Setting("share.enabled", "QCOMMONS_SHARE", "", lambda: 0, mesh.yes_no, mesh.yes_no_text,
+            "take work of strangers"),
 )  # fmt: skip
 
 
@@ -292,6 +309,11 @@ def _unknown(key: str) -> str:
     near = difflib.get_close_matches(key, names, n=3, cutoff=0.6)
     meant = f"did you mean {' or '.join(near)}? " if near else ""
     return f"unknown setting {key[:80]!r}; {meant}there are: {', '.join(names)}"
+
+
+def network() -> str:
+    """The network that this home's signatures count on, as the settings say now. Raises as `load`."""
+    return str(load()["mesh.network"].value)
 
 
 def owner_limits(settings: Settings) -> OwnerLimits:

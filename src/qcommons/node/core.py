@@ -57,7 +57,7 @@ from qcommons.node.messages import (
     Submit,
     Taken,
 )
-from qcommons.node.owner import OwnerLimits
+from qcommons.node.owner import OwnerLimits, Sense
 from qcommons.node.records import Answered, Entry, Spec
 
 __all__ = ["SHELL", "NodeCore"]
@@ -73,11 +73,12 @@ SEAL, RESUME, DRAIN = "seal", "resume", "drain"  # tokens of `WakeAt` beside job
 
 
 class NodeCore:
-    """workers: processes of the pool. limits: the owner's, as the settings say at the start."""
+    """workers: processes of the pool. limits: the owner's, as the settings say at the start. sense: the sensors' first
+    look."""
 
-    def __init__(self, workers: int, limits: OwnerLimits) -> None:
+    def __init__(self, workers: int, limits: OwnerLimits, sense: Sense) -> None:
         self.workers = workers
-        self.gate = Gate(limits)
+        self.gate = Gate(limits, sense)
         self.desk = Desk()
         self.journal = Journal()
         self._next_number = 0

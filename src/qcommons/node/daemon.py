@@ -34,14 +34,17 @@ from qcommons.node.api.door import OWNER
 from qcommons.node.api.server import ApiServer
 from qcommons.node.core import NodeCore
 from qcommons.node.frames import Calibrate, Calibration
-from qcommons.node.home import LOCK_FILE, NETWORK, TOKEN_FILE, Home
+from qcommons.node.home import DRAIN_S, LOCK_FILE, TOKEN_FILE, Home
 from qcommons.node.jobs_door import JobsDoor
 from qcommons.node.keys import CLEAN, past
 from qcommons.node.listeners import Listeners
 from qcommons.node.lock import HomeLock
 from qcommons.node.logbook import Logbook
+from qcommons.node.mesh.settings import mesh_settings
+from qcommons.node.mesh.slot import MeshSlot
 from qcommons.node.messages import Drain, Ended, Sensed
 from qcommons.node.metrics import Metrics
+from qcommons.node.owner import OwnerLimits, Sense
 from qcommons.node.owner_door import NodeFacts, OwnerDoor
 from qcommons.node.recent import Recent
 from qcommons.node.records import Entry, NodeEvent
@@ -58,10 +61,9 @@ from qcommons.pqc.keyfile import PASSPHRASE_BYTES_MAX, load_or_create
 __all__ = ["PASSPHRASE_ENV", "NotReady", "Options", "Ready", "main", "run"]
 
 SENSE_S = 10.0
-DRAIN_S = 30.0
 CALIBRATE_S = 2.0
 QUIET = frozenset({"planned", "running", "assembling"})  # phases that the log leaves out: `job ID` has them
-SWITCH_S = 5e-4  # how long the loop may keep the disk's thread from the interpreter; Python's 5 ms delay each commit
+SWITCH_S = 5e-5  # how long one thread keeps the interpreter from the others: each job changes hands six times
 PASSPHRASE_ENV = "QCOMMONS_PASSPHRASE"
 
 
@@ -112,6 +114,8 @@ class Daemon:
         self._logbook = Logbook(home.path / "node.log", echo)
         self._ended: Counter[str] = Counter()
         self._recent = Recent()
+        self._mesh = MeshSlot(self._log)
+        self._sensors = Sensors()
         self._stack = contextlib.ExitStack()
 
     async def start(self) -> Ready:
@@ -132,6 +136,11 @@ class Daemon:
                 uds=None if options.uds is None else Path(options.uds), allow_remote=options.allow_remote,
             )  # fmt: skip
             url = await self.server.start()
+            try:
+                await self._mesh.start(mesh_settings(self._settings), key, disk, path, self._offers)
+            except BaseException:
+                await self.server.stop(grace_s=0.0)
+                raise
             door.facts = msgspec.structs.replace(door.facts, url=url)
             self._lock.publish(url)
             clean = disk.get(CLEAN) is not None or not disk.scan("event/", past("event/"), limit=1)
@@ -147,6 +156,7 @@ class Daemon:
         """Serve no more, end the workers, leave everything on disk."""
         for timer in self._timers:
             timer.cancel()
+        await self._mesh.stop()
         await self.server.stop(grace_s=2.0)
         await self.shell.close()
         if self.shell.failed is None:
@@ -170,8 +180,9 @@ class Daemon:
         pool = WorkerPool(int(float(settings["limits.workers"].value)))
         stack.callback(pool.close)
         pool.constants = self.home.constants()
-        core = NodeCore(pool.size, config.owner_limits(settings))
-        sealer = Sealer(key, NETWORK, disk)
+        limits = config.owner_limits(settings)
+        core = NodeCore(pool.size, limits, self._look(limits, []))
+        sealer = Sealer(key, str(settings["mesh.network"].value), disk)
         return Shell(
             core,
             disk,
@@ -192,7 +203,7 @@ class Daemon:
         for name, value in disk.scan("job/", past("job/")):
             entry: Entry = decoded(name, value, Entry)
             self._ended[entry.state] += entry.state in ENDS
-        self.metrics = Metrics(self._gauges())
+        self.metrics = Metrics(self._gauges(), {"qcommons_mesh_peers": self._mesh.states()})
         owner = (
             self.shell,
             facts,
@@ -202,6 +213,7 @@ class Daemon:
             lambda: self._settings,
             self._reload,
             self._ended,
+            self._mesh,
         )
         return NodeDoor((self.shell, self._listeners, self._recent, self._defaults), owner)
 
@@ -215,6 +227,7 @@ class Daemon:
             "qcommons_store_waiting": lambda: shell.disk.waiting,
             "qcommons_store_trouble": lambda: float(shell.disk.trouble is not None),
             "qcommons_log_lines_lost": lambda: self._logbook.lost,
+            **self._mesh.gauges(),
             "qcommons_health": lambda: levels[health.worst(self._door_made.troubles(self.clock.now_ns()))],
         }
 
@@ -226,6 +239,15 @@ class Daemon:
             int(float(self._settings["limits.operations"].value)),
         )
 
+    def _offers(self) -> tuple[str, ...]:
+        """What strangers may ask of this node: nothing unless the owner shares."""
+        if not self._settings["share.enabled"].value:
+            return ()
+        from qcommons.node.mesh.offers import offers
+
+        limits = self._settings
+        return offers(int(float(limits["limits.memory"].value)), int(limits["limits.qubits"].value))
+
     def _reload(self) -> config.Settings:
         self._settings = config.load()
         return self._settings
@@ -233,13 +255,12 @@ class Daemon:
     # what goes on meanwhile
 
     async def _sense(self) -> None:
-        sensors = Sensors()
         while True:
-            limits = self.shell.core.gate.limits
-            now = datetime.now().astimezone()
-            sense = sensors.read(now, self.shell.pool.pids(), idle=limits.idle_min > 0)
-            self.shell.deliver(Sensed(sense))
             await asyncio.sleep(SENSE_S)
+            self.shell.deliver(Sensed(self._look(self.shell.core.gate.limits, self.shell.pool.pids())))
+
+    def _look(self, limits: OwnerLimits, pids: list[int]) -> Sense:
+        return self._sensors.read(datetime.now().astimezone(), pids, idle=limits.idle_min > 0)
 
     async def _calibrate(self) -> None:
         """Once, when the node has had its first job and is idle again: a machine at rest stays at rest."""

@@ -5,23 +5,18 @@ Flow: core -> *Gate* -> verdicts of `owner` -> core. It remembers the verdicts b
 
 from __future__ import annotations
 
-import msgspec
-
 from qcommons.node.messages import Refusal, Submit
 from qcommons.node.owner import OwnerLimits, Pause, Policy, Sense, Verdict, admit, may_start, must_stop
 
 __all__ = ["Gate"]
 
-WELL = Sense(minute_of_week=0)  # until the sensors have looked: holds nothing back but the hours
-
 
 class Gate:
-    """draining_ns: since when nothing starts any more, whatever the owner's limits say. sense: None before the first
-    look."""
+    """draining_ns: since when nothing starts any more, whatever the limits say. sense: what the sensors saw last."""
 
-    def __init__(self, limits: OwnerLimits) -> None:
+    def __init__(self, limits: OwnerLimits, sense: Sense) -> None:
         self.limits = limits
-        self.sense: Sense | None = None
+        self.sense = sense
         self.pause: Pause | None = None
         self.policy = Policy()
         self.draining_ns: int | None = None
@@ -37,16 +32,12 @@ class Gate:
         if self.draining_ns is not None:
             cause, action = "the node is shutting down", "start it again: qcommons up -d"
             return Verdict(go=False, rule="drain", cause=cause, since_ns=self.draining_ns, who="owner", action=action)
-        limits = self.limits if self.sense is not None else msgspec.structs.replace(self.limits, hours="")
-        self._start = may_start(limits, self.sense or WELL, self.pause, now_ns, self._start)
+        self._start = may_start(self.limits, self.sense, self.pause, now_ns, self._start)
         return self._start
 
     def stop(self, now_ns: int) -> Verdict | None:
         """Why running work must be suspended now; None: it may go on."""
-        if self.sense is None and self.pause is None:
-            return None
-        limits = self.limits if self.sense is not None else msgspec.structs.replace(self.limits, hours="")
-        self._stop = must_stop(limits, self.sense or WELL, self.pause, now_ns, self._stop)
+        self._stop = must_stop(self.limits, self.sense, self.pause, now_ns, self._stop)
         return None if self._stop.go else self._stop
 
     def admit(self, asked: Submit) -> Refusal | None:

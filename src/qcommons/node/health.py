@@ -72,10 +72,8 @@ def clock_trouble(jumped_ns: int, set_back_ns: int, started_ns: int, now_ns: int
     return None
 
 
-def unchecked_troubles(limits: OwnerLimits, sense: Sense | None, now_ns: int) -> list[Trouble]:
+def unchecked_troubles(limits: OwnerLimits, sense: Sense, now_ns: int) -> list[Trouble]:
     """Limits that are set but that this machine cannot tell; they hold nothing back."""
-    if sense is None:
-        return []
     return [
         Trouble(level="yellow", what="a limit cannot be checked", cause=said, who="machine", since_ns=now_ns,
                 action=f"unset it: qcommons config unset {said.split()[0]}")

@@ -16,9 +16,10 @@ import msgspec
 from qcommons.base.errors import UsageError
 from qcommons.node.frames import Calibration, Constants
 
-__all__ = ["LOCK_FILE", "NETWORK", "TOKEN_FILE", "Home", "home_path", "processor"]
+__all__ = ["DRAIN_S", "LOCK_FILE", "NETWORK", "TOKEN_FILE", "Home", "home_path", "processor"]
 
 CALIBRATION_BYTES_MAX = 1 << 20
+DRAIN_S = 30.0  # for jobs that run when the node is told to stop
 LOCK_FILE = "node.lock"  # who holds the home, and where it is reached (`lock`)
 TOKEN_FILE = "token"  # the owner's (`tokens`)
 NETWORK = "commons"  # in every signature of a node, so that it means nothing elsewhere

@@ -20,6 +20,7 @@ __all__ = ["Logbook", "newest"]
 FILE_BYTES_MAX = 8 << 20
 FILES_MAX = 3
 LINES_MAX = 10_000
+_json = json.JSONEncoder(default=str).encode
 
 
 class Logbook:
@@ -30,12 +31,13 @@ class Logbook:
         self.lost = 0  # lines that could not be written
         self._echo = echo
         self._file: TextIO | None = None
+        self._size_bytes = 0
 
     def note(self, now_ns: int, note: Note) -> None:
         self.write(now_ns, note.name, note.facts)
 
     def write(self, now_ns: int, name: str, facts: Mapping[str, Any]) -> None:
-        line = json.dumps({"at_ns": now_ns, "event": name, **facts}, default=str)
+        line = _json({"at_ns": now_ns, "event": name, **facts})
         try:
             self._append(line)
         except OSError:
@@ -52,9 +54,11 @@ class Logbook:
     def _append(self, line: str) -> None:
         if self._file is None:
             descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            self._file = os.fdopen(descriptor, "a", encoding="utf-8", buffering=1)
+            self._file = os.fdopen(descriptor, "a", encoding="ascii", buffering=1)
+            self._size_bytes = os.fstat(descriptor).st_size
         self._file.write(line + "\n")
-        if self._file.tell() > FILE_BYTES_MAX:
+        self._size_bytes += len(line) + 1
+        if self._size_bytes > FILE_BYTES_MAX:
             self._rotate()
 
     def _rotate(self) -> None:

@@ -32,6 +32,17 @@ ROWS = (
     Row("qcommons_store_waiting", "gauge", (), "Changes that wait for the disk."),
     Row("qcommons_store_trouble", "gauge", (), "1 while nothing can be written, else 0."),
     Row("qcommons_log_lines_lost", "gauge", (), "Lines of the log that could not be written since the start."),
+    Row("qcommons_mesh_peers", "gauge", ("state",), "Known peers by state."),
+    Row("qcommons_mesh_links", "gauge", (), "Peers with a session."),
+    Row("qcommons_mesh_neighbours", "gauge", (), "Peers with which news are exchanged."),
+    Row("qcommons_mesh_handshakes_half_open", "gauge", (), "Connections that came in and are no session yet."),
+    Row("qcommons_mesh_bytes_in", "gauge", (), "Bytes of the mesh that came in since the start."),
+    Row("qcommons_mesh_bytes_out", "gauge", (), "Bytes of the mesh that went out since the start."),
+    Row("qcommons_mesh_handshakes", "gauge", (), "Sessions made since the start."),
+    Row("qcommons_mesh_refused", "gauge", (), "Connections refused or ended before a session stood, since the start."),
+    Row("qcommons_mesh_puzzles", "gauge", (), "Puzzles asked for because of many handshakes, since the start."),
+    Row("qcommons_mesh_store_waiting", "gauge", (), "Answers of the mesh that wait for the disk."),
+    Row("qcommons_mesh_reachable", "gauge", (), "1 if others can reach this node, 0 if not, -1 if nobody tried."),
     Row("qcommons_health", "gauge", (), "2 green, 1 yellow, 0 red."),
 )
 KINDS = {"counter": Counter, "gauge": Gauge, "histogram": Histogram}
@@ -39,9 +50,13 @@ BUCKETS_S = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 600.0, 3600.0)
 
 
 class Metrics:
-    """The node's own registry; `gauges` are read when somebody asks."""
+    """The node's own registry. gauges: read when somebody asks; labelled: the same by the one label's value."""
 
-    def __init__(self, gauges: Mapping[str, Callable[[], float]]) -> None:
+    def __init__(
+        self,
+        gauges: Mapping[str, Callable[[], float]],
+        labelled: Mapping[str, Mapping[str, Callable[[], float]]] | None = None,
+    ) -> None:
         self._registry = CollectorRegistry()
         self._made: dict[str, Counter | Gauge | Histogram] = {}
         for row in ROWS:
@@ -55,6 +70,11 @@ class Metrics:
             gauge = self._made[name]
             if isinstance(gauge, Gauge):
                 gauge.set_function(read)
+        for name, reads in (labelled or {}).items():
+            gauge = self._made[name]
+            for label, read in reads.items():
+                if isinstance(gauge, Gauge):
+                    gauge.labels(label).set_function(read)
 
     def count(self, name: str, **labels: str) -> None:
         counter = self._made[name]

@@ -12,10 +12,11 @@ from collections.abc import Callable
 
 import msgspec
 
-from qcommons.base.errors import UsageError
+from qcommons.base.errors import Unavailable, UsageError
 from qcommons.base.units import s_to_ns
 from qcommons.base.version import package_version
 from qcommons.node import config, health
+from qcommons.node.api.mesh_door import MeshDoor
 from qcommons.node.api.records import (
     NewToken,
     Now,
@@ -28,8 +29,10 @@ from qcommons.node.api.records import (
     TokenView,
     Trouble,
 )
+from qcommons.node.home import DRAIN_S
 from qcommons.node.keys import token_key
 from qcommons.node.logbook import Logbook, newest
+from qcommons.node.mesh.slot import MeshSlot
 from qcommons.node.messages import Drain, LimitsSet, PauseAsked, PolicySet, ResumeAsked
 from qcommons.node.metrics import Metrics
 from qcommons.node.owner import Pause, Policy, parse_rule
@@ -38,7 +41,7 @@ from qcommons.node.tokens import Tokens
 
 __all__ = ["NodeFacts", "OwnerDoor"]
 
-DRAIN_S = 30.0
+SETTLED_NS = 15_000_000_000  # some sensors answer at their second reading
 
 
 class NodeFacts(msgspec.Struct, frozen=True):
@@ -63,13 +66,21 @@ class OwnerDoor:
         settings: Callable[[], config.Settings],
         reload: Callable[[], config.Settings],
         ended: Counter[str],
+        mesh: MeshSlot | None = None,
     ) -> None:
         self._shell, self.facts, self._tokens = shell, facts, tokens
         self._logbook, self._metrics = logbook, metrics
         self._settings, self._reload = settings, reload
         self._ended = ended
+        self._mesh = mesh
         self._jumped_since_ns: int | None = None
         self._editing = asyncio.Lock()  # of the config file
+
+    @property
+    def mesh(self) -> MeshDoor:
+        if self._mesh is None:
+            raise Unavailable("this node has no mesh", where="mesh")
+        return self._mesh.door
 
     # how it is
 
@@ -90,7 +101,7 @@ class OwnerDoor:
             pid=os.getpid(), started_ns=facts.started_ns, now_ns=now_ns, running=running, waiting=core.desk.waiting,
             jobs=dict(self._ended + open_jobs), workers=shell.pool.size, workers_alive=len(shell.pool.pids()),
             memory_bytes=int(float(self._settings()["limits.memory"].value)), policy=self.policy(),
-            draining=core.gate.draining,
+            draining=core.gate.draining, mesh=None if self._mesh is None else self._mesh.summary(),
         )  # fmt: skip
 
     def troubles(self, now_ns: int) -> tuple[Trouble, ...]:
@@ -108,8 +119,10 @@ class OwnerDoor:
         if shell.not_started is not None:
             cause = shell.not_started.what
             found.append(_red("no worker can be started", cause, "resources", now_ns, "see qcommons doctor"))
+        found += [] if self._mesh is None else self._mesh.troubles()
         found.append(health.gate_trouble(core.gate.start(now_ns)))
-        found += health.unchecked_troubles(core.gate.limits, core.gate.sense, self.facts.started_ns)
+        if now_ns - self.facts.started_ns > SETTLED_NS:
+            found += health.unchecked_troubles(core.gate.limits, core.gate.sense, self.facts.started_ns)
         jumped_ns = shell.clock.jumped_ns()
         if abs(jumped_ns) <= health.JUMP_NS:
             self._jumped_since_ns = None
@@ -210,7 +223,7 @@ class OwnerDoor:
 
 
 def _view(row: config.Setting, value: config.Value) -> SettingView:
-    restart = row.key in ("limits.workers", "limits.operations", "api.port")
+    restart = row.key in ("limits.workers", "limits.operations", "api.port") or row.key.startswith(("mesh.", "share."))
     return SettingView(
         key=row.key, value=value.value, text=row.show(value.value), unit=row.unit, origin=value.origin,
         applies="restart" if restart else "now",

@@ -89,8 +89,11 @@ class Shell:
 
     # events in
 
-    def deliver(self, event: Event) -> None:
-        """Give the core an event now. An error of ours stops the node: nothing is served from a broken state."""
+    def deliver(self, event: Event, *, patience_s: float = 0.0) -> None:
+        """Give the core an event now. An error of ours stops the node: nothing is served from a broken state.
+
+        patience_s: how long the disk may wait for what comes next, to write both at once.
+        """
         if self.failed is not None or self._closed:
             return
         try:
@@ -100,9 +103,9 @@ class Shell:
             self.drained.set()
             self.look_at_disk()
             raise
-        self._carry_out(effects)
+        self._carry_out(effects, patience_s)
 
-    async def ask(self, make: Callable[[str], Event]) -> Any:
+    async def ask(self, make: Callable[[str], Event], *, patience_s: float = 0.0) -> Any:
         """Give the core an event with a fresh ticket; the message that answers it, once its stores are on disk.
 
         Raises Unavailable while the disk takes nothing: what is asked may still be done later.
@@ -111,7 +114,7 @@ class Shell:
         ticket = f"ticket {next(self._ticket)}"
         future: asyncio.Future[Any] = self._loop.create_future()
         self._tickets[ticket] = future
-        self.deliver(make(ticket))
+        self.deliver(make(ticket), patience_s=patience_s)
         try:
             return await self._patiently(future)
         finally:
@@ -167,7 +170,7 @@ class Shell:
 
     # effects out
 
-    def _carry_out(self, effects: list[Effect]) -> None:
+    def _carry_out(self, effects: list[Effect], patience_s: float) -> None:
         changes: list[tuple[str, bytes | None]] = []
         sends: list[Send] = []
         for effect in effects:
@@ -189,14 +192,19 @@ class Shell:
                 case Note():
                     self._on_note(effect)
         if changes or sends:
-            self.disk.apply(changes, partial(self._from_thread, self._on_disk, changes, sends))
+            on_disk = partial(self._from_thread, self._on_disk, changes, sends)
+            self.disk.apply(changes, on_disk, patience_s=patience_s)
 
     def _on_disk(self, changes: list[tuple[str, bytes | None]], sends: list[Send]) -> None:
-        for key, value in changes:
-            if value is not None and key.startswith("event/"):
-                self._on_event(msgspec.msgpack.decode(value, type=NodeEvent))
         for send in sends:
             self._send(send)
+        events = [value for key, value in changes if value is not None and key.startswith("event/")]
+        if events:  # whoever waits for an answer comes first
+            self._loop.call_soon(self._tell, events)
+
+    def _tell(self, events: list[bytes]) -> None:
+        for event in events:
+            self._on_event(msgspec.msgpack.decode(event, type=NodeEvent))
 
     def _send(self, send: Send) -> None:
         if send.to == SHELL:

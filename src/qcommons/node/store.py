@@ -15,6 +15,7 @@ hundred callers wait about as long as one.
 from __future__ import annotations
 
 import errno
+import math
 import sqlite3
 import sys
 import threading
@@ -86,8 +87,11 @@ class Trouble(NamedTuple):
 
 
 class _Entry(NamedTuple):
+    """by_s: when it must be written, by the monotonic clock, if nothing else is before."""
+
     changes: tuple[Change, ...]
     done: Callable[[], None] | None
+    by_s: float
 
 
 class Store:
@@ -125,6 +129,7 @@ class Store:
             raise _refusal(_kind(error), _cause(error), path) from error
         self._changed = threading.Condition()  # guards what follows
         self._queue: list[_Entry] = []
+        self._by_s = math.inf  # when the first of them must be written
         self._waiting = 0
         self._queued = self._finished = 0  # entries so far
         self._trouble: Trouble | None = None
@@ -144,18 +149,21 @@ class Store:
 
     # Writing
 
-    def apply(self, changes: Sequence[Change], done: Callable[[], None] | None = None) -> None:
+    def apply(
+        self, changes: Sequence[Change], done: Callable[[], None] | None = None, *, patience_s: float = 0.0
+    ) -> None:
         """Queue `changes`: applied together or not at all, after everything queued before.
 
         Args:
             changes: (key, value), None deletes; a later change of a key stands.
             done: called on the writer thread once the changes are durable (fsynced); later ones wait for it.
+            patience_s: how long they may wait for others that come, so as to share their transaction.
 
         Raises:
             UsageError: a key or value that cannot be stored, or the store is closed. Never for trouble of the
                 disk: then `done` comes late, and after "corrupt" never.
         """
-        entry = _Entry(tuple(changes), done)
+        entry = _Entry(tuple(changes), done, time.monotonic() + patience_s if patience_s else 0.0)
         for key, value in entry.changes:
             _check_change(key, value)
         with self._changed:
@@ -164,6 +172,7 @@ class Store:
             self._queued += 1
             if not self._is_corrupt():
                 self._queue.append(entry)
+                self._by_s = min(self._by_s, entry.by_s)
                 self._changed.notify_all()
 
     @property
@@ -180,6 +189,8 @@ class Store:
         """Wait until everything queued so far is durable and told. False: not within `timeout_s`, or corrupt."""
         with self._changed:
             goal = self._queued
+            self._by_s = 0.0
+            self._changed.notify_all()
             self._changed.wait_for(lambda: self._finished >= goal or self._is_corrupt(), timeout_s)
             return self._finished >= goal
 
@@ -286,7 +297,9 @@ class Store:
         """Everything that waits; empty once there is nothing more to do."""
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._closing or self._is_corrupt())
-            batch, self._queue = self._queue, []
+            while self._queue and not self._closing and (left_s := self._by_s - time.monotonic()) > 0:
+                self._changed.wait(left_s)
+            batch, self._queue, self._by_s = self._queue, [], math.inf
             return [] if self._is_corrupt() else batch
 
     def _write(self, batch: list[_Entry]) -> bool:

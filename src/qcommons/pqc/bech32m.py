@@ -25,18 +25,19 @@ TEXT_CHARS_MAX = 90  # BIP-173: beyond it the checksum promises less
 CHECKSUM_CHARS = 6
 
 
-def encode(prefix: str, data: bytes) -> str:
-    """`data` as text, in lower case. Raises UsageError where the text would be longer than 90 characters."""
-    return words_to_text(prefix, to_words(data))
+def encode(prefix: str, data: bytes, *, chars_max: int = TEXT_CHARS_MAX) -> str:
+    """`data` as text, in lower case. Raises UsageError where the text would be longer than `chars_max`: beyond the 90
+    characters of BIP-173 fewer mistakes are sure to be noticed."""
+    return words_to_text(prefix, to_words(data), chars_max=chars_max)
 
 
-def decode(prefix: str, text: str) -> bytes:
+def decode(prefix: str, text: str, *, chars_max: int = TEXT_CHARS_MAX) -> bytes:
     """The bytes of a text that `encode` wrote, or its upper-case form.
 
     Raises:
         UsageError: another prefix, a character that does not belong there, a checksum that does not match.
     """
-    found, words = words_from_text(text)
+    found, words = words_from_text(text, chars_max=chars_max)
     if found != prefix:
         raise UsageError(f"{text!r} begins with {found!r}; {prefix!r} and 1 needed", where="prefix")
     return from_words(words)
@@ -60,28 +61,28 @@ def from_words(words: Sequence[int]) -> bytes:
     return (bits >> n_over).to_bytes(n_bytes, "big")
 
 
-def words_to_text(prefix: str, words: Sequence[int]) -> str:
+def words_to_text(prefix: str, words: Sequence[int], *, chars_max: int = TEXT_CHARS_MAX) -> str:
     """Prefix and 5-bit numbers as text with its checksum. Raises UsageError for a bad prefix or length."""
     _check_prefix(prefix)
     length = len(prefix) + 1 + len(words) + CHECKSUM_CHARS
-    if length > TEXT_CHARS_MAX:
-        limit = f"{TEXT_CHARS_MAX} characters"
-        raise UsageError(f"the text would have {length} characters; allowed {TEXT_CHARS_MAX}", limit=limit)
+    if length > chars_max:
+        limit = f"{chars_max} characters"
+        raise UsageError(f"the text would have {length} characters; allowed {chars_max}", limit=limit)
     check = _polymod([*_expanded(prefix), *words, *[0] * CHECKSUM_CHARS]) ^ BECH32M
     tail = [check >> (5 * place) & 31 for place in reversed(range(CHECKSUM_CHARS))]
     return prefix + "1" + "".join(ALPHABET[word] for word in (*words, *tail))
 
 
-def words_from_text(text: str) -> tuple[str, list[int]]:
+def words_from_text(text: str, *, chars_max: int = TEXT_CHARS_MAX) -> tuple[str, list[int]]:
     """(prefix, 5-bit numbers without the checksum) of a Bech32m text.
 
     Raises:
         UsageError: too long or short, of mixed case, a character that does not belong there (`where` counts
             from 1), or a checksum that does not match.
     """
-    if len(text) > TEXT_CHARS_MAX:
-        limit = f"{TEXT_CHARS_MAX} characters"
-        raise UsageError(f"{len(text)} characters; allowed {TEXT_CHARS_MAX}", where="length", limit=limit)
+    if len(text) > chars_max:
+        limit = f"{chars_max} characters"
+        raise UsageError(f"{len(text)} characters; allowed {chars_max}", where="length", limit=limit)
     for place, character in enumerate(text, start=1):
         if not "!" <= character <= "~":  # also keeps out letters whose lower case is ASCII (the Kelvin sign)
             raise UsageError(f"{character!r} is no character from ! to ~", where=f"character {place}")

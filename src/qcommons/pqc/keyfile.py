@@ -1,7 +1,8 @@
-"""Key files: a node's secret seed at rest, sealed, one file a key, never overwritten.
+"""Key files: a secret seed at rest, sealed, one file a key, never overwritten.
 
-Flow: first start -> *load_or_create* -> folder/node.key; later starts -> *load_or_create* -> NodeKey.
-`key_facts` says how a file is sealed without unlocking it (for `qcommons doctor`).
+Flow: first start -> *load_or_create* -> folder/node.key; later starts -> *load_or_create* -> NodeKey. `create` makes
+the file of a given seed (a backup). `key_facts` says how a file is sealed without unlocking it (for `qcommons doctor`).
+A node's key and its owner's are separate files of one form.
 
     passphrase given    scrypt (RFC 7914) stretches it          "sealed_by": "passphrase"
     none                32 random bytes in folder/machine.key   "sealed_by": "machine key"
@@ -14,12 +15,7 @@ copied node.key useless; it does not protect from somebody who can read the whol
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
-import os
-import stat
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -28,25 +24,28 @@ import msgspec
 from qcommons.base.canonical import decode_record, encode_record, to_record
 from qcommons.base.errors import Corrupt, PeerError, Unavailable, UsageError
 from qcommons.pqc.identity import HASH_BYTES, PUBLIC_KEY_BYTES, SEED_BYTES, NodeKey, node_hash, node_id_of_hash
+from qcommons.pqc.secret_files import Entropy, place, read_private
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-__all__ = ["KEY_FILE", "LIGHT", "MACHINE_KEY_FILE", "STRONG", "KeyFacts", "Scrypt", "key_facts", "load_or_create"]
+__all__ = [
+    "KEY_FILE", "LIGHT", "MACHINE_KEY_FILE", "PASSPHRASE_BYTES_MAX", "STRONG", "KeyFacts", "Purpose", "Scrypt",
+    "create", "key_facts", "key_file", "load", "load_or_create",
+]  # fmt: skip
 
 KEY_FILE = "node.key"
 MACHINE_KEY_FILE = "machine.key"
 FILE_BYTES_MAX = 8192  # ours have 2.3 KB
 FILE_ITEMS_MAX = 64
-OTHERS = 0o077
 MACHINE_KEY_BYTES = SALT_BYTES = SEALING_KEY_BYTES = 32
 NONCE_BYTES = 12  # RFC 8439
 TAG_BYTES = 16
 PASSPHRASE_BYTES_MAX = 1024
 SCRYPT_BYTES_MAX = 1 << 28  # memory that a file may ask for to be unlocked: twice STRONG
-HKDF_INFO = b"qcommons/node-key.1"
 
-Entropy = Callable[[int], bytes]  # number of bytes -> that many fresh random ones (secrets.token_bytes)
+Purpose = Literal["node", "owner"]
+A = {"node": "a node", "owner": "an owner"}
 
 
 class Scrypt(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="scrypt"):
@@ -81,7 +80,7 @@ class _KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """The file: a map in canonical CBOR. checksum: SHA3-256 of the same map with an empty checksum."""
 
     version: Literal[1]
-    purpose: Literal["node"]
+    purpose: Purpose
     sealed_by: Literal["passphrase", "machine key"]
     kdf: Scrypt | Hkdf
     salt: Annotated[bytes, _exactly(SALT_BYTES)]
@@ -93,51 +92,106 @@ class _KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class KeyFacts(msgspec.Struct, frozen=True):
-    """What a key file says without being unlocked. light: its passphrase is stretched less than `STRONG`."""
+    """What a key file says without being unlocked. light: its passphrase is stretched less than `STRONG`.
+
+    node: the id of a node's key. hash: of the public key, 32 bytes, whatever the purpose.
+    """
 
     node: str
     sealed_by: str
     light: bool
     path: Path
+    hash: bytes = b""
 
 
-def load_or_create(folder: Path, passphrase: bytes | None, entropy: Entropy, *, kdf: Scrypt = STRONG) -> NodeKey:
-    """The node's key in `folder`; a fresh one, sealed and on disk, if there is none.
+def key_file(purpose: Purpose) -> str:
+    """The name of the file of the present key of that purpose."""
+    return f"{purpose}.key"
+
+
+def load_or_create(
+    folder: Path,
+    passphrase: bytes | None,
+    entropy: Entropy,
+    *,
+    kdf: Scrypt = STRONG,
+    purpose: Purpose = "node",
+    file: str | None = None,
+) -> NodeKey:
+    """The key in `folder`; a fresh one, sealed and on disk, if there is none.
 
     Args:
         folder: made with mode 0700 where it is missing.
         passphrase: 1 to 1024 bytes, or None for the machine key.
         entropy: gives fresh secret bytes; called on creation only.
         kdf: for a new file sealed by a passphrase; an existing file says its own.
+        purpose: whose key it is.
+        file: its name in the folder, in place of `key_file(purpose)`.
 
     Raises:
         UsageError: files that others can read, a wrong passphrase, one missing, or one given for nothing.
         Corrupt: a file is damaged, or the machine key is gone or another one.
         Unavailable: the folder cannot be read or written.
     """
+    name = file or key_file(purpose)
+    _check_passphrase(passphrase)
+    _check_kdf(kdf)
+    if read_private(folder / name, FILE_BYTES_MAX) is None:
+        _create(folder, name, purpose, passphrase, entropy, kdf)
+    key = load(folder, passphrase, purpose=purpose, file=name)  # ours, or that of another process which came first
+    if key is None:
+        raise Corrupt("the key file vanished while it was made; start again", where=str(folder / name))
+    return key
+
+
+def load(
+    folder: Path, passphrase: bytes | None, *, purpose: Purpose = "node", file: str | None = None
+) -> NodeKey | None:
+    """The key in `folder`, None where there is none. Raises as `load_or_create`."""
+    _check_passphrase(passphrase)
+    path = folder / (file or key_file(purpose))
+    data = read_private(path, FILE_BYTES_MAX)
+    return None if data is None else _unlocked(path, _parsed(path, data, purpose), passphrase)
+
+
+def create(
+    folder: Path,
+    seed: bytes,
+    passphrase: bytes | None,
+    entropy: Entropy,
+    *,
+    kdf: Scrypt = STRONG,
+    purpose: Purpose = "node",
+    file: str | None = None,
+) -> NodeKey:
+    """A key file of this very seed, sealed and on disk. Raises as `load_or_create`, and UsageError if it is there."""
+    name = file or key_file(purpose)
+    _check_passphrase(passphrase)
+    _check_kdf(kdf)
+    if read_private(folder / name, FILE_BYTES_MAX) is not None:
+        raise UsageError("there is a key already; it is not overwritten", where=str(folder / name))
+    _create(folder, name, purpose, passphrase, entropy, kdf, seed)
+    key = load(folder, passphrase, purpose=purpose, file=name)
+    if key is None or key.secret_seed() != seed:
+        raise Unavailable("another process made a key meanwhile; it was not overwritten", where=str(folder / name))
+    return key
+
+
+def key_facts(folder: Path, purpose: Purpose = "node", name: str | None = None) -> KeyFacts | None:
+    """How the key in `folder` is sealed; None where there is none. Raises as `load_or_create`."""
+    path = folder / (name or key_file(purpose))
+    data = read_private(path, FILE_BYTES_MAX)
+    if data is None:
+        return None
+    file = _parsed(path, data, purpose)
+    light = isinstance(file.kdf, Scrypt) and file.kdf.work < STRONG.work
+    return KeyFacts(node_id_of_hash(file.node), file.sealed_by, light, path, file.node)
+
+
+def _check_passphrase(passphrase: bytes | None) -> None:
     if passphrase is not None and not 1 <= len(passphrase) <= PASSPHRASE_BYTES_MAX:
         limit = f"1 to {PASSPHRASE_BYTES_MAX} bytes"
         raise UsageError(f"a passphrase of {len(passphrase)} bytes; allowed {limit}", where="passphrase", limit=limit)
-    _check_kdf(kdf)
-    path = folder / KEY_FILE
-    data = _read(path)
-    if data is None:
-        _create(folder, passphrase, entropy, kdf)
-        data = _read(path)  # ours, or that of another process which came first
-        if data is None:
-            raise Corrupt("the key file vanished while it was made; start again", where=str(path))
-    return _unlocked(path, _parsed(path, data), passphrase)
-
-
-def key_facts(folder: Path) -> KeyFacts | None:
-    """How the key in `folder` is sealed; None where there is none. Raises as `load_or_create`."""
-    path = folder / KEY_FILE
-    data = _read(path)
-    if data is None:
-        return None
-    file = _parsed(path, data)
-    light = isinstance(file.kdf, Scrypt) and file.kdf.work < STRONG.work
-    return KeyFacts(node_id_of_hash(file.node), file.sealed_by, light, path)
 
 
 def _check_kdf(kdf: Scrypt) -> None:
@@ -150,15 +204,23 @@ def _check_kdf(kdf: Scrypt) -> None:
         raise UsageError(f"scrypt would take {kdf.memory_bytes >> 20} MiB; allowed {limit}", where="kdf", limit=limit)
 
 
-def _create(folder: Path, passphrase: bytes | None, entropy: Entropy, kdf: Scrypt) -> None:
+def _create(
+    folder: Path,
+    name: str,
+    purpose: Purpose,
+    passphrase: bytes | None,
+    entropy: Entropy,
+    kdf: Scrypt,
+    seed: bytes | None = None,
+) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if passphrase is None and not (folder / MACHINE_KEY_FILE).exists():
-            _place(folder, MACHINE_KEY_FILE, entropy(MACHINE_KEY_BYTES), entropy)
-        key = NodeKey(entropy(SEED_BYTES))
+            place(folder, MACHINE_KEY_FILE, entropy(MACHINE_KEY_BYTES), entropy)
+        key = NodeKey(entropy(SEED_BYTES) if seed is None else seed)
         blank = _KeyFile(
             version=1,
-            purpose="node",
+            purpose=purpose,
             sealed_by="machine key" if passphrase is None else "passphrase",
             kdf=Hkdf() if passphrase is None else kdf,
             salt=entropy(SALT_BYTES),
@@ -170,13 +232,13 @@ def _create(folder: Path, passphrase: bytes | None, entropy: Entropy, kdf: Scryp
         )
         sealed = _cipher(folder, blank, passphrase).encrypt(blank.nonce, key.secret_seed(), _header(blank))
         file = msgspec.structs.replace(blank, sealed_seed=sealed)
-        _place(folder, KEY_FILE, encode_record(msgspec.structs.replace(file, checksum=_checksum(file))), entropy)
+        place(folder, name, encode_record(msgspec.structs.replace(file, checksum=_checksum(file))), entropy)
     except OSError as error:
         what = f"cannot write the key: {error.strerror}; make the folder writable or choose another home"
         raise Unavailable(what, where=str(folder)) from error
 
 
-def _parsed(path: Path, data: bytes) -> _KeyFile:
+def _parsed(path: Path, data: bytes, purpose: Purpose = "node") -> _KeyFile:
     try:
         file = decode_record(data, _KeyFile, bytes_max=FILE_BYTES_MAX, items_max=FILE_ITEMS_MAX)
         good = file.checksum == _checksum(file) and file.node == node_hash(file.public_key)
@@ -185,6 +247,8 @@ def _parsed(path: Path, data: bytes) -> _KeyFile:
         raise Corrupt(f"the key file is damaged ({error}); restore it from a backup", where=str(path)) from error
     if not good:
         raise Corrupt("the key file is damaged (its checksum differs); restore it from a backup", where=str(path))
+    if file.purpose != purpose:
+        raise Corrupt(f"this is the key of {A[file.purpose]}, not of {A[purpose]}; put it back", where=str(path))
     if isinstance(file.kdf, Scrypt) and file.kdf.memory_bytes > SCRYPT_BYTES_MAX:
         limit = f"{SCRYPT_BYTES_MAX >> 20} MiB"
         what = f"the key file asks for {file.kdf.memory_bytes >> 20} MiB to be unlocked; allowed {limit}"
@@ -228,12 +292,13 @@ def _cipher(folder: Path, file: _KeyFile, passphrase: bytes | None) -> ChaCha20P
         )  # fmt: skip
     else:
         machine_path = folder / MACHINE_KEY_FILE
-        machine_key = _read(machine_path)
+        machine_key = read_private(machine_path, FILE_BYTES_MAX)
         if machine_key is None or len(machine_key) != MACHINE_KEY_BYTES:
             state = "missing" if machine_key is None else f"damaged ({len(machine_key)} bytes)"
-            what = f"the machine key is {state}; {KEY_FILE} cannot be opened without it: restore both from a backup"
+            what = f"the machine key is {state}; {key_file(file.purpose)} cannot be opened without it: restore both"
             raise Corrupt(what, where=str(machine_path))
-        derived = HKDF(hashes.SHA3_256(), SEALING_KEY_BYTES, file.salt, HKDF_INFO).derive(machine_key)
+        info = f"qcommons/{file.purpose}-key.1".encode()
+        derived = HKDF(hashes.SHA3_256(), SEALING_KEY_BYTES, file.salt, info).derive(machine_key)
     return ChaCha20Poly1305(derived)
 
 
@@ -243,46 +308,3 @@ def _header(file: _KeyFile) -> bytes:
 
 def _checksum(file: _KeyFile) -> bytes:
     return hashlib.sha3_256(encode_record(msgspec.structs.replace(file, checksum=b""))).digest()
-
-
-def _read(path: Path) -> bytes | None:
-    """The bytes of a secret file, None where there is none; refuses files that others can read or write."""
-    try:
-        # non-blocking: opening a pipe in place of the file must not hang
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise Unavailable(f"cannot read it: {error.strerror}", where=str(path)) from error
-    with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise UsageError("no ordinary file; move it away", where=str(path))
-        if mode & OTHERS:
-            what = f"others can read or change it (mode {stat.S_IMODE(mode):04o}); run: chmod 600 {path}"
-            raise UsageError(what, where=str(path), limit="mode 0600")
-        return file.read(FILE_BYTES_MAX + 1)
-
-
-def _place(folder: Path, name: str, data: bytes, entropy: Entropy) -> None:
-    """Write a file whole, 0600 and on disk, unless there is one of that name: then that one stays."""
-    temporary = folder / f".{name}.{entropy(8).hex()}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        # a link, since a rename would overwrite the key of a process that came first
-        with contextlib.suppress(FileExistsError):
-            os.link(temporary, folder / name)
-    finally:
-        temporary.unlink(missing_ok=True)
-    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # a file system without fsync of folders
-            raise
-    finally:
-        os.close(directory)

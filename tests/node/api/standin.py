@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 from tests.jobs.making import done
+from tests.node.api.mesh_standin import MeshStandIn
 
 from qcommons.base.errors import Unavailable, UsageError
 from qcommons.base.ids import job_id
@@ -67,6 +68,7 @@ class StandIn:
         self.paused: Pausing | None = None
         self.draining = False
         self.heartbeat_s = 0.05
+        self.mesh = MeshStandIn()
 
     def _fault(self, name: str) -> None:
         if name in self.faults:
@@ -77,7 +79,7 @@ class StandIn:
 
     # jobs
 
-    async def submit(self, submission: Submission, who: str) -> Accepted:
+    async def submit(self, submission: Submission, who: str, *, stays: bool = False) -> Accepted:
         self._fault("submit")
         if submission.request in self.requests:
             known = self.requests[submission.request or ""]

@@ -10,6 +10,7 @@ import httpx
 import msgspec
 import pytest
 from jsonschema import Draft202012Validator
+from tests.node.api.mesh_standin import PEER
 from tests.node.api.standin import GUEST_TOKEN, TOKEN, StandIn, some_job_id
 from tests.node.making import BELL, QASM
 
@@ -280,7 +281,7 @@ def test_every_answer_has_the_security_headers_and_none_has_cors() -> None:
 @pytest.mark.parametrize("row", ROUTES, ids=lambda row: f"{row.method} {row.path}")
 def test_each_route_asks_for_its_right(row: Any) -> None:
     """The events stream is asked with HEAD, which ends at once."""
-    path = row.path.format(job=some_job_id(), token="none", key="limits.seconds")
+    path = row.path.format(job=some_job_id(), token="none", key="limits.seconds", peer=PEER)
     method = "HEAD" if row.path == "/v1/events" else row.method
     codes = {
         token: ask(StandIn(), method, path, token=token, json={} if row.body else None).status_code

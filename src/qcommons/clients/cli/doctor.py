@@ -18,6 +18,7 @@ from qcommons.base.clock import seconds_text
 from qcommons.base.errors import QCommonsError
 from qcommons.base.text import line
 from qcommons.base.units import bytes_text
+from qcommons.clients.cli.doctor_mesh import MESH_CHECKS
 from qcommons.clients.cli.doctor_node import NODE_CHECKS
 from qcommons.clients.cli.findings import Finding
 from qcommons.clients.cli.options import JSON
@@ -135,4 +136,5 @@ CHECKS: tuple[tuple[str, Callable[[], Finding]], ...] = (
     ("engines", _engines),
     ("worker", _worker),
     *NODE_CHECKS,
+    *MESH_CHECKS,
 )

@@ -15,6 +15,7 @@ from qcommons.base.clock import duration_text
 from qcommons.base.errors import QCommonsError
 from qcommons.base.units import bytes_text
 from qcommons.clients.cli.findings import Finding
+from qcommons.node.dev import MARK_FILE
 from qcommons.node.home import home_path
 from qcommons.node.lock import read_lock
 
@@ -52,6 +53,11 @@ def _key() -> Finding:
     if facts is None:
         return Finding("key", "green", "none yet; the first start of a node makes it")
     value = f"{facts.node}, sealed by a {facts.sealed_by}"
+    if (home_path() / MARK_FILE).exists():
+        cause = "whoever knows the seed of the development nodes has this key"
+        return Finding(
+            "key", "yellow", f"{facts.node}, a development key", cause, "for a real node use a home of its own"
+        )
     if facts.sealed_by == "machine key":
         cause = "who copies this home has the node's key; a backup of it is as secret as the key"
         action = "keep the home to yourself; for a passphrase, start a new home with QCOMMONS_PASSPHRASE set"

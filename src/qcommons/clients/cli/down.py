@@ -20,7 +20,7 @@ from qcommons.base.errors import QCommonsError, Unavailable, UsageError
 from qcommons.base.units import s_to_ns
 from qcommons.clients.cli.asking import say
 from qcommons.clients.cli.options import JSON, NODE, Option, span
-from qcommons.node.home import LOCK_FILE, home_path
+from qcommons.node.home import DRAIN_S, LOCK_FILE, home_path
 from qcommons.node.lock import read_lock
 from qcommons.node.logbook import newest
 
@@ -37,7 +37,6 @@ OPTIONS = (
     NODE,
     JSON,
 )  # fmt: skip
-DRAIN_S = 30.0
 STOP_S = 30.0  # beyond the drain: ending workers and closing the database
 PAUSE_S = 0.05
 LOG_LINES = 2_000  # more than what a drain writes at its end

@@ -3,7 +3,8 @@
 Flow: argv -> row of `COMMANDS` -> its module, imported now -> the command -> exit code.
 `qcommons --help` is answered from the table alone, so it costs little more than starting Python.
 
-Exit codes: 0 done, 2 bad input, 3 refused with numbers, 4 unavailable, 5 failed, 6 cancelled.
+Exit codes: 0 done, 2 bad input, 3 refused with numbers, 4 unavailable,
+5 failed, 6 cancelled.
 """
 
 from __future__ import annotations
@@ -58,10 +59,32 @@ COMMANDS = (
     Command("Owner", "token new", "tokens", "Give somebody a token for jobs on this node."),
     Command("Owner", "token list", "tokens", "List the tokens given."),
     Command("Owner", "token revoke", "tokens", "Revoke a token."),
+    Command("Owner", "keys show", "keys", "Say which keys this home has, and how they are sealed."),
+    Command("Owner", "keys backup", "keys", "Show a key as 24 words, on a terminal, to write down."),
+    Command("Owner", "keys restore", "keys", "Make a key again from its 24 words."),
+    Command("Owner", "keys rotate", "keys", "Let a fresh key follow the present one."),
+    Command("Owner", "owner show", "owner", "List the nodes that this home's owner certified."),
+    Command("Owner", "owner certify", "owner", "Sign that a node is mine."),
+    Command("Owner", "owner accept", "owner", "Keep an owner's certificate for this node."),
+    Command("Owner", "owner revoke", "owner", "Take certificates back."),
     Command("Owner", "config", "config", "Show every setting and its value."),
     Command("Owner", "config show", "config", "The same."),
     Command("Owner", "config set", "config", "Set a setting."),
     Command("Owner", "config unset", "config", "Take a setting back to its default."),
+    Command("Mesh", "peers", "peers", "Show the other nodes: state, round trip, why one is red."),
+    Command("Mesh", "peers allow", "peers", "Let nothing ban a peer."),
+    Command("Mesh", "peers deny", "peers", "Have no link with a peer."),
+    Command("Mesh", "peers forget", "peers", "Forget a peer and what was decided of it."),
+    Command("Mesh", "peers measure", "peers", "Measure round trips to a peer, and the rate of a blob."),
+    Command("Mesh", "peers papers", "peers", "Ask a peer whose node it is, and check what it shows."),
+    Command("Mesh", "peers probe", "peers", "Tell everybody, and see who heard and how soon."),
+    Command("Mesh", "invite", "invite", "Print an invitation, one string, by which others join."),
+    Command("Mesh", "join", "join", "Join the mesh of an invitation."),
+    Command("Mesh", "away", "away", "Plan an absence, so that nobody suspects a fault."),
+    Command("Mesh", "dev up", "dev", "Start some nodes on loopback, to try things on."),
+    Command("Mesh", "dev status", "dev", "Say how they are."),
+    Command("Mesh", "dev down", "dev", "Stop them."),
+    Command("Mesh", "world", "world", "Play a whole mesh in one process, with faults."),
     Command("This machine", "doctor", "doctor", "Check this installation; say what to do about it."),
     Command("This machine", "engines", "engines", "List engines: what each can do, what is missing."),
     Command("This machine", "demo", "demo", "Run circuits of different kinds and check each answer."),
@@ -75,10 +98,12 @@ STATUS = {3: "refused", CANCELLED: "cancelled"}  # every other failure is "faile
 HELP = """\
 Usage: qcommons COMMAND [OPTIONS]
 
-Quantum Commons: any circuit run well, locally. Qubits are emulated.
+Quantum Commons: a quantum computing network that only its users own.
+Qubits are emulated.
 {rows}
-Every command has --help and --json. Exit codes: 0 done, 2 bad input,
-3 refused with numbers, 4 unavailable, 5 failed, 6 cancelled.
+Every command has --help, which lists its WORDs, and --json.
+Exit codes: 0 done, 2 bad input, 3 refused with numbers, 4 unavailable,
+5 failed, 6 cancelled.
 """
 
 
@@ -124,12 +149,12 @@ def _fault(error: Exception, words: list[str]) -> int:
 
 def _dispatch(words: list[str]) -> int:
     if not words or words[0] in HELP_WORDS:
-        print(HELP.format(rows=_rows(COMMANDS)), end="")
+        print(HELP.format(rows=_rows(_front())), end="")
         return 0 if words else 2
     name = "version" if words[0] == "--version" else words[0]
     row = _row(" ".join((name, *words[1:2])))
     if row is None and any(word in HELP_WORDS for word in words[1:2]) and _row(name) is None:
-        family = [row for row in COMMANDS if row.name.startswith(f"{name} ")]
+        family = _family(name)
         if family:
             print(f"Usage: qcommons {name} WORD [OPTIONS]\n{_rows(family)}", end="")
             return 0
@@ -145,6 +170,8 @@ def _dispatch(words: list[str]) -> int:
     try:
         args = build_parser(row.name, row.help, options).parse_args(rest)
     except SystemExit:  # argparse has printed the help
+        if _family(row.name):
+            print("\nwith a word after it:\n" + "\n".join(_rows(_family(row.name)).split("\n")[2:]), end="")
         return 0
     return command(args)
 
@@ -160,6 +187,23 @@ def entry(row: Command) -> Entry:
 
 def _row(name: str) -> Command | None:
     return next((row for row in COMMANDS if row.name == name), None)
+
+
+def _family(name: str) -> list[Command]:
+    """The commands of two words that begin with this one."""
+    return [row for row in COMMANDS if row.name.startswith(f"{name} ")]
+
+
+def _front() -> list[Command]:
+    """One row for each first word: the front page stays a screen; the second words are in the help of the first."""
+    return [_first(word) for word in dict.fromkeys(row.name.partition(" ")[0] for row in COMMANDS)]
+
+
+def _first(word: str) -> Command:
+    own, family = _row(word), _family(word)
+    if own is None:
+        return family[0]._replace(name=f"{word} WORD")
+    return own._replace(name=f"{word} [WORD]") if family else own
 
 
 def _rows(rows: Sequence[Command]) -> str:

@@ -28,13 +28,18 @@ LINE_BYTES_MAX = 1 << 16
 ERRORS = {error.who: error for error in (UsageError, PeerError, Unavailable, Corrupt)}
 
 
-def start(options: Mapping[str, Any], home: Path, passphrase: bytes | None, wait_s: float = START_S) -> dict[str, Any]:
+def start(
+    options: Mapping[str, Any], home: Path, passphrase: bytes | None, wait_s: float = START_S, *, plain: bool = False
+) -> dict[str, Any]:
     """Start the node of `home`; returns once it serves: its url, token_file, pid, home, node_id.
+
+    plain: nothing of the environment wins over the settings of the home.
 
     Raises:
         QCommonsError: what the daemon says, with its exit code. Unavailable: it ended or hangs without a word.
     """
-    environment = {name: value for name, value in os.environ.items() if name != "QCOMMONS_PASSPHRASE"}
+    hidden = "QCOMMONS_" if plain else "QCOMMONS_PASSPHRASE"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
     environment["QCOMMONS_HOME"] = str(home.absolute())
     reading, writing = os.pipe()
     secret = None if passphrase is None else _filled_pipe(passphrase)  # what others could read in /proc holds no secret

@@ -16,11 +16,18 @@ from qcommons.clients.cli.asking import ago, connect, left, say
 from qcommons.clients.cli.options import JSON, NODE
 
 if TYPE_CHECKING:
+    from qcommons.node.api.mesh_records import MeshSummary
     from qcommons.node.api.records import Now, SettingView, Status, Trouble
 
 __all__ = ["OPTIONS", "command", "trouble_lines"]
 
 OPTIONS = (NODE, JSON)
+MESH = ("mesh.", "share.")  # settings that the line of the mesh tells of
+REACHED = {
+    "yes": "others can reach it",
+    "no": "others cannot reach it, see qcommons doctor",
+    "unknown": "nobody has tried to reach it yet",
+}
 
 
 def command(args: argparse.Namespace) -> int:
@@ -28,6 +35,7 @@ def command(args: argparse.Namespace) -> int:
     with connect(args) as node:
         status = node.status()
         limits = [row for row in node.settings() if row.origin != "default"]
+        limits = [row for row in limits if not row.key.startswith(MESH)]
     body = msgspec.to_builtins(status) | {"limits": msgspec.to_builtins(limits)}
     say(args, body, _lines(status, limits))
     return 4 if status.health == "red" else 0
@@ -44,6 +52,8 @@ def _lines(status: Status, limits: list[SettingView]) -> Iterator[str]:
     if status.jobs:
         yield "jobs     " + ", ".join(f"{count} {state}" for state, count in sorted(status.jobs.items()))
     yield from (f"limit    {row.key} = {row.text} ({row.origin})" for row in limits)
+    if status.mesh is not None:
+        yield from _mesh(status.mesh)
     for name, rules in (("allow", status.policy.allow), ("deny", status.policy.deny)):
         if rules:
             yield f"{name:<8} {', '.join(rules)}"
@@ -51,6 +61,14 @@ def _lines(status: Status, limits: list[SettingView]) -> Iterator[str]:
     yield f"node     {status.node_id}"
     yield f"         {status.url}, process {status.pid}, up since {ago(status.started_ns, status.now_ns)}"
     yield f"home     {status.home}"
+
+
+def _mesh(mesh: MeshSummary) -> Iterator[str]:
+    """Who is there, and whether this node can be reached."""
+    peers = ", ".join(f"{count} {state}" for state, count in sorted(mesh.peers.items())) or "no peer known yet"
+    yield f"mesh     {peers}; {mesh.links} linked, network {mesh.network!r}"
+    where = ", ".join(text.removeprefix("tcp/") for text in mesh.addresses) or "nowhere"
+    yield f"         listens at {where}; {REACHED[mesh.reach]}"
 
 
 def trouble_lines(trouble: Trouble, now_ns: int) -> Iterator[str]:

@@ -20,7 +20,7 @@ import msgspec
 from qcommons.base.errors import Unavailable, UsageError
 from qcommons.clients.cli.asking import say
 from qcommons.clients.cli.options import JSON, Option, whole
-from qcommons.node.home import home_path
+from qcommons.node.home import DRAIN_S, home_path
 from qcommons.node.lock import Holder, read_lock
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _runs_already(args: argparse.Namespace, holder: Holder) -> int:
 
 def _say_ready(args: argparse.Namespace, ready: Mapping[str, Any], *, already: bool) -> None:
     """ready: as daemon.Ready. already: it ran before; what this command line says of host and port is not applied."""
-    verb = "runs already; options apply to its next start" if already else "is ready"
+    verb = "runs already; options given now change nothing, give them when it is started" if already else "is ready"
     lines = [
         f"The node {verb}: {ready['url']}",
         f"  id       {ready['node_id']}",
@@ -131,7 +131,7 @@ def _foreground(args: argparse.Namespace, options: dict[str, Any], passphrase: b
     import asyncio
     import signal
 
-    from qcommons.node.daemon import DRAIN_S, Daemon, Options, serve
+    from qcommons.node.daemon import Daemon, Options, serve
     from qcommons.node.home import Home
 
     screen = Screen()

@@ -38,7 +38,7 @@ from qcommons.node.api.records import (
     Why,
 )
 
-__all__ = ["Call", "NotEnded", "raise_failure", "results_of"]
+__all__ = ["Call", "NotEnded", "nothing", "part", "raise_failure", "reading", "results_of"]
 
 T = TypeVar("T")
 ERRORS: dict[str, type[QCommonsError]] = {error.who: error for error in (UsageError, Unavailable, Corrupt, PeerError)}
@@ -106,7 +106,8 @@ def raise_failure(status: int, body: bytes) -> NoReturn:
     raise error
 
 
-def _json(kind: type[T]) -> Callable[[bytes], T]:
+def reading(kind: type[T]) -> Callable[[bytes], T]:
+    """A reader of JSON bodies."""
     decoder = msgspec.json.Decoder(kind)
     return decoder.decode
 
@@ -126,8 +127,8 @@ def _greeted(body: bytes) -> None:
     msgspec.json.decode(body, type=Health)
 
 
-def _nothing(_: bytes) -> None:
-    return None
+def nothing(_: bytes) -> None:
+    """The reader of an empty body."""
 
 
 def results_of(answered: AnsweredRuns) -> Result | Results:
@@ -141,9 +142,9 @@ def results_of(answered: AnsweredRuns) -> Result | Results:
     )  # fmt: skip
 
 
-READ_ACCEPTED = _json(Accepted)
-READ_JOB = _json(JobView)
-READ_STATUS = _json(Status)
+READ_ACCEPTED = reading(Accepted)
+READ_JOB = reading(JobView)
+READ_STATUS = reading(Status)
 READ_RUNS = msgspec.msgpack.Decoder(AnsweredRuns).decode
 
 
@@ -166,29 +167,29 @@ def run(submission: Submission, wait_s: float) -> Call[Accepted | AnsweredRuns]:
 
 def jobs(state: str | None, tag: str | None, limit: int, before: int | None) -> Call[JobList]:
     query = {"state": state, "tag": tag, "limit": limit, "before": before}
-    return Call("GET", "/v1/jobs", _json(JobList), query=query)
+    return Call("GET", "/v1/jobs", reading(JobList), query=query)
 
 
 def job(job_id: str, wait_s: float = 0.0) -> Call[JobView]:
-    return Call("GET", f"/v1/jobs/{_part(job_id)}", READ_JOB, wait_s=wait_s)
+    return Call("GET", f"/v1/jobs/{part(job_id)}", READ_JOB, wait_s=wait_s)
 
 
 def result(job_id: str, wait_s: float) -> Call[AnsweredRuns]:
-    path = f"/v1/jobs/{_part(job_id)}/result"
+    path = f"/v1/jobs/{part(job_id)}/result"
     return Call("GET", path, READ_RUNS, accept="application/msgpack", wait_s=wait_s)
 
 
 def receipt(job_id: str, run: int) -> Call[bytes]:
-    path = f"/v1/jobs/{_part(job_id)}/receipt"
+    path = f"/v1/jobs/{part(job_id)}/receipt"
     return Call("GET", path, bytes, query={"run": run}, accept="application/cbor")
 
 
 def cancel(job_id: str, cause: str) -> Call[JobView]:
-    return Call("POST", f"/v1/jobs/{_part(job_id)}/cancel", READ_JOB, body=Cancel(cause))
+    return Call("POST", f"/v1/jobs/{part(job_id)}/cancel", READ_JOB, body=Cancel(cause))
 
 
 def why(job_id: str) -> Call[Why]:
-    return Call("GET", f"/v1/jobs/{_part(job_id)}/why", _json(Why))
+    return Call("GET", f"/v1/jobs/{part(job_id)}/why", reading(Why))
 
 
 # the node
@@ -212,40 +213,40 @@ def resume() -> Call[Status]:
 
 
 def policy() -> Call[PolicyView]:
-    return Call("GET", "/v1/policy", _json(PolicyView))
+    return Call("GET", "/v1/policy", reading(PolicyView))
 
 
 def change_policy(change: PolicyChange) -> Call[PolicyView]:
-    return Call("POST", "/v1/policy", _json(PolicyView), body=change)
+    return Call("POST", "/v1/policy", reading(PolicyView), body=change)
 
 
 def settings() -> Call[list[SettingView]]:
-    return Call("GET", "/v1/settings", _json(list[SettingView]))
+    return Call("GET", "/v1/settings", reading(list[SettingView]))
 
 
 def set_setting(key: str, value: str | None) -> Call[SettingView]:
-    return Call("PUT", f"/v1/settings/{_part(key)}", _json(SettingView), body=SettingChange(value))
+    return Call("PUT", f"/v1/settings/{part(key)}", reading(SettingView), body=SettingChange(value))
 
 
 def tokens() -> Call[list[TokenView]]:
-    return Call("GET", "/v1/tokens", _json(list[TokenView]))
+    return Call("GET", "/v1/tokens", reading(list[TokenView]))
 
 
 def new_token(principal: str, for_s: float | None) -> Call[TokenGiven]:
     body = NewToken(principal=principal, for_s=for_s)
-    return Call("POST", "/v1/tokens", _json(TokenGiven), body=body, again=False)
+    return Call("POST", "/v1/tokens", reading(TokenGiven), body=body, again=False)
 
 
 def revoke_token(token_id: str) -> Call[None]:
-    return Call("DELETE", f"/v1/tokens/{_part(token_id)}", _nothing, again=False)
+    return Call("DELETE", f"/v1/tokens/{part(token_id)}", nothing, again=False)
 
 
 def logs(last: int) -> Call[LogLines]:
-    return Call("GET", "/v1/logs", _json(LogLines), query={"last": last})
+    return Call("GET", "/v1/logs", reading(LogLines), query={"last": last})
 
 
 def engines() -> Call[list[EngineRow]]:
-    return Call("GET", "/v1/engines", _json(list[EngineRow]))
+    return Call("GET", "/v1/engines", reading(list[EngineRow]))
 
 
 def metrics() -> Call[str]:
@@ -256,6 +257,6 @@ def shut_down(drain_s: float) -> Call[Status]:
     return Call("POST", "/v1/shutdown", READ_STATUS, body=ShutDown(drain_s), again=False)
 
 
-def _part(text: str) -> str:
+def part(text: str) -> str:
     """A name inside a path (RFC 3986, 3.3)."""
     return quote(text, safe="")

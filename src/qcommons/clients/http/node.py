@@ -19,6 +19,7 @@ from qcommons.base.clock import deadline_ns, left_s
 from qcommons.base.errors import QCommonsError
 from qcommons.clients.http import calls
 from qcommons.clients.http.calls import NotEnded, results_of
+from qcommons.clients.http.mesh import Mesh
 from qcommons.clients.http.submissions import submission
 from qcommons.clients.http.target import find
 from qcommons.clients.http.waiting import PROGRESS_S, not_ended, poll_s
@@ -57,6 +58,7 @@ class Node:
     def __init__(self, transport: Transport) -> None:
         self.target = transport.target
         self.send = transport.send
+        self.mesh = Mesh(transport.send)
         self._transport = transport
 
     @classmethod

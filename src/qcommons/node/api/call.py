@@ -27,6 +27,7 @@ __all__ = ["JSON", "MSGPACK", "Call", "json_answer"]
 T = TypeVar("T")
 JSON = "application/json"
 MSGPACK = "application/msgpack"
+QUICK_S = 0.05  # within which nobody looks whether the caller is still there
 INLINE_BYTES = 256 << 10  # longer bodies are decoded in a thread, so that others are served meanwhile
 
 
@@ -74,14 +75,18 @@ class Call:
     async def _unless_over(self, work: Coroutine[Any, Any, T]) -> T | None:
         """What `work` returns; None if the caller went or the server stops before."""
         task = asyncio.ensure_future(work)
-        tasks: list[asyncio.Future[Any]] = [task, asyncio.ensure_future(self.gone()), self.closed()]
+        tasks: list[asyncio.Future[Any]] = [task]
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, timeout=QUICK_S)
+            if not task.done():
+                tasks += [asyncio.ensure_future(self.gone()), self.closed()]
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             return task.result() if task.done() else None
         finally:
-            for one in tasks:
-                one.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            if len(tasks) > 1 or not task.done():
+                for one in tasks:
+                    one.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
     def closed(self) -> asyncio.Future[Any]:
         """Done when the server stops."""

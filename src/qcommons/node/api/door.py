@@ -4,7 +4,7 @@ Flow: routes -> *Door* -> shell -> core. The shell implements it; tests of the r
 Every coroutine runs on the shell's event loop. Errors are the four of `base.errors`; `who` is the principal of
 the token, and a method that gets `who` shows and touches that principal's jobs only, unless it is OWNER.
 
-What is not there: UsageError whose `where` is "job", "token" or "setting" (the API answers 404). Refused with
+What is not there: UsageError whose `where` is "job", "peer", "token" or "setting" (the API answers 404). Refused with
 numbers: Unavailable with `exit_code` 3 (422); any other Unavailable is 503. The message of a Corrupt is shown to
 the owner only.
 """
@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from qcommons.engines.registry import EngineRow
+from qcommons.node.api.mesh_door import MeshDoor
 from qcommons.node.api.records import (
     Accepted,
     EventView,
@@ -41,12 +42,18 @@ OWNER = "home"  # the principal of the owner's own token
 class Door(Protocol):
     """What the handlers may ask; see above for who and for errors."""
 
+    @property
+    def mesh(self) -> MeshDoor:
+        """The mesh. Raises Unavailable where it is off."""
+        ...
+
     def principal_of(self, token: str) -> str | None:
         """Whose token this is; None for a wrong, revoked or expired one. Constant time in the token's text."""
         ...
 
-    async def submit(self, submission: Submission, who: str) -> Accepted:
-        """Parsed, admitted, on disk. Raises UsageError (bad program), Unavailable (refused by the owner's limits or
+    async def submit(self, submission: Submission, who: str, *, stays: bool = False) -> Accepted:
+        """Parsed, admitted, on disk. stays: the caller waits for the result anyway, so acceptance may take some
+        milliseconds. Raises UsageError (bad program), Unavailable (refused by the owner's limits or
         policy, queue full, database trouble, draining), with numbers."""
         ...
 

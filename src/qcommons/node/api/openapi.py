@@ -26,6 +26,7 @@ IN_PATH: dict[str, Tree] = {
     "job": {"type": "string", "pattern": "^job_[a-z2-7]{16}$"},
     "token": {"type": "string", "description": "the token's id, not the token"},
     "key": {"type": "string", "description": "section.name, as `qcommons config show` lists it"},
+    "peer": {"type": "string", "pattern": "^qn1[a-z0-9]{58}$", "description": "a node id"},
 }
 
 

@@ -29,7 +29,7 @@ __all__ = ["STATUSES", "HttpFailure", "Problems", "failure_of", "log_fault", "mi
 
 Headers = list[tuple[bytes, bytes]]
 OnFault = Callable[[str, BaseException], None]  # id, what happened
-NOT_THERE = frozenset({"job", "token", "setting"})  # `where` of a UsageError that means 404
+NOT_THERE = frozenset({"job", "peer", "token", "setting"})  # `where` of a UsageError that means 404
 REFUSED_EXIT_CODE = 3
 RETRY_AFTER_S = 2
 LINGER_S = 2.0  # a refused upload is read and thrown away this long, so that its sender sees the answer

@@ -14,6 +14,7 @@ from qcommons.circuits.noise import Noise
 from qcommons.circuits.observables import PauliSum
 from qcommons.jobs.outcomes import ErrorInfo
 from qcommons.jobs.results import Result
+from qcommons.node.api.mesh_records import MeshSummary
 
 __all__ = [
     "Accepted", "AnsweredRuns", "Cancel", "EventView", "Failure", "Health", "JobList", "JobView", "LogLines",
@@ -276,6 +277,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int
     policy: PolicyView
     draining: bool = False
+    mesh: MeshSummary | None = None
 
 
 class EventView(msgspec.Struct, frozen=True, kw_only=True):

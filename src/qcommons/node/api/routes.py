@@ -6,8 +6,7 @@ Flow: Router -> row -> *handler* -> door -> Response. A handler decodes, asks th
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import msgspec
 from starlette.responses import Response
@@ -20,8 +19,9 @@ from qcommons.jobs.schema import AnyRun, BatchObject
 from qcommons.node.api.answers import result_bytes
 from qcommons.node.api.call import MSGPACK, Call, json_answer
 from qcommons.node.api.events import EventStream, cursor
+from qcommons.node.api.mesh_routes import MESH_ROUTES
 from qcommons.node.api.problem import HttpFailure
-from qcommons.node.api.queries import EventsQuery, JobsQuery, LogsQuery, NoQuery, ReceiptQuery, WaitQuery
+from qcommons.node.api.queries import EventsQuery, JobsQuery, LogsQuery, ReceiptQuery, WaitQuery
 from qcommons.node.api.records import (
     Accepted,
     Cancel,
@@ -43,35 +43,13 @@ from qcommons.node.api.records import (
     TokenView,
     Why,
 )
+from qcommons.node.api.route import Route, Who
 
 __all__ = ["ROUTES", "Route", "Who"]
 
-Who = Literal["owner", "principal", "open"]
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 CBOR = "application/cbor"
 EVENTS = "text/event-stream"
-
-
-class Route(NamedTuple):
-    """One row.
-
-    who may: "owner" (the owner's own token), "principal" (any valid token; sees its own jobs), "open" (no token).
-    query, body: struct of the parameters and of the JSON body. answer: type of the JSON body of success, or several;
-    `media`: its content types where JSON is not the only one. errors: statuses beside those that every such route may
-    answer.
-    """
-
-    method: str
-    path: str
-    handler: Callable[[Call], Awaitable[Response]]
-    who: Who
-    summary: str
-    query: type[Any] = NoQuery
-    body: type[Any] | None = None
-    answer: Any = None
-    media: tuple[str, ...] = ()
-    status: int = 200
-    errors: tuple[int, ...] = ()
 
 
 # jobs
@@ -88,7 +66,7 @@ async def _submit(call: Call) -> Response:
 
 async def _run(call: Call) -> Response:
     wait_s = call.query(WaitQuery).wait_s
-    accepted = await call.door.submit(await call.body(Submission), call.who)
+    accepted = await call.door.submit(await call.body(Submission), call.who, stays=wait_s > 0)
     view = await call.ended(accepted.job, wait_s)
     if view.ended_ns is None:
         return json_answer(msgspec.structs.replace(accepted, state=view.state), 202)
@@ -257,6 +235,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/engines", _engines, "principal", "Engines: what each can do, what is missing.",
           answer=list[EngineRow]),
     Route("POST", "/v1/shutdown", _shut_down, "owner", "Drain, then stop.", body=ShutDown, answer=Status, status=202),
+    *MESH_ROUTES,
     Route("GET", "/v1/health", _health, "open", "Health alone, for checks of containers.", answer=Health,
           errors=(503,)),
     Route("GET", "/metrics", _metrics, "owner", "Metrics in OpenMetrics.", media=(OPENMETRICS,)),
