@@ -49,7 +49,8 @@ TELLERS_MAX = 12  # kept of one beat; whoever told it later is told it in vain
 WANTS_MAX = 256
 A_TELLER_MAX = 128  # a second: names that somebody made up must not crowd out the others
 WANT_AGAIN_NS = NS_PER_S
-CATCH_UP = 1  # so many unknown peers in one answer: ask again with the next tick
+ASKS_MAX = 3
+RECORDS_AN_ASK = 64
 RECENT_NS = 60 * NS_PER_S
 SLOW_TRY_NS = 5 * NS_PER_S
 # Points of blame. Who tells a false beat may believe it: its owner may have signed two records of one seq, and then the
@@ -61,10 +62,12 @@ FALSE = "false beat"
 
 
 class _Want(msgspec.Struct):
-    """A record that was asked for. beat: the sign of life that told of it, to be checked once it is here."""
+    """A record that was asked for. beat: the sign of life that told of it, to be checked once it is here; asks: how
+    often."""
 
     beat: Beat
     asked_ns: int
+    asks: int = 1
 
 
 class Membership(PartBase):
@@ -128,8 +131,7 @@ class Membership(PartBase):
                 break  # the rest is not worth the hashing
         if wanted:
             out.append(ToPeer(peer, WantRecords(tuple(wanted))))
-            if len(wanted) >= CATCH_UP:
-                self._telling.catch_up(peer)
+            self._telling.catch_up(peer)
         if message.reply:
             out += self._telling.answer(peer, message, now_ns)
         return out
@@ -245,6 +247,7 @@ class Membership(PartBase):
 
     def down(self, peer: PeerId, reason: str, now_ns: int) -> Effects:
         self._asked_of.pop(peer, None)
+        self._telling.down(peer)
         return []
 
     # time
@@ -262,6 +265,7 @@ class Membership(PartBase):
         out += self._judge(now_ns)
         out += self._telling.push_half()
         out += self._telling.pull(now_ns)
+        out += self._want_again(now_ns)
         return out + self._try_lost(now_ns)
 
     def _open(self, now_ns: int) -> None:
@@ -330,6 +334,21 @@ class Membership(PartBase):
             return []
         entry.state, entry.cause, entry.since_ns = state, cause, now_ns
         return [_news(entry)]
+
+    def _want_again(self, now_ns: int) -> Effects:
+        """Records that did not come: who told of them may be gone, and others may have them. A name that nobody has is
+        given up after three asks."""
+        neighbours = self._peers.neighbours()
+        late = [peer for peer, want in self._wants.items() if now_ns - want.asked_ns >= WANT_AGAIN_NS]
+        if not late or not neighbours:
+            return []
+        for peer in late:
+            want = self._wants[peer]
+            if want.asks >= ASKS_MAX:
+                del self._wants[peer]
+            want.asked_ns, want.asks = now_ns, want.asks + 1
+        again = tuple(peer for peer in late if peer in self._wants)[:RECORDS_AN_ASK]
+        return [ToPeer(self._draws.one(neighbours), WantRecords(again))] if again else []
 
     # the lost
 

@@ -58,6 +58,8 @@ class Telling:
         self._is_push_set = False
         self._pull_ns = 0
         self._catch_up: PeerId | None = None
+        self._asks_left = 0
+        self._cursors: dict[PeerId, int] = {}  # who catches up -> where in the ring its next run begins
         self._ring: list[PeerId] = []
         self._ring_ns = 0
 
@@ -109,8 +111,13 @@ class Telling:
     # push-pull
 
     def catch_up(self, peer: PeerId) -> None:
-        """It knows many that this node does not: ask it again with the next tick."""
+        """It knows peers that this node does not: ask it with each tick until all it knows has been told."""
         self._catch_up = peer
+        self._asks_left = 1 + len(self._book.entries) // BEATS_A_MESSAGE
+
+    def down(self, peer: PeerId) -> None:
+        """No link with it any more."""
+        self._cursors.pop(peer, None)
 
     def ask_at_once(self) -> None:
         """This node may have missed much: the next tick asks."""
@@ -118,8 +125,9 @@ class Telling:
 
     def pull(self, now_ns: int) -> Effects:
         """The tick: one exchange, if it is time."""
-        peer, self._catch_up = self._catch_up, None
-        if peer is not None and self._peers.is_linked(peer):
+        peer = self._catch_up
+        if peer is not None and self._asks_left > 0 and self._peers.is_linked(peer):
+            self._asks_left -= 1
             return self._ask(peer, BEATS_A_MESSAGE, now_ns)
         if now_ns - self._pull_ns < PULL_NS:
             return []
@@ -144,22 +152,31 @@ class Telling:
                 newer.append(mine)
         named.add(peer)
         # who names less than it might knows no more; who names more wants to catch up
-        most = PULL_BEATS if len(message.beats) == PULL_BEATS else BEATS_A_MESSAGE
-        newer += self._some(most - len(newer), named, now_ns)
+        if len(message.beats) == PULL_BEATS:
+            newer += self._some(PULL_BEATS - len(newer), named, now_ns)
+        else:
+            newer += self._some(BEATS_A_MESSAGE - len(newer), named, now_ns, peer)
         return [ToPeer(peer, Beats(tuple(newer), False))] if newer else []
 
-    def _some(self, count: int, but: Container[bytes], now_ns: int) -> tuple[Beat, ...]:
-        """At most `count` newest beats: the own one, then of those that are there, all or a random run of them."""
+    def _some(
+        self, count: int, but: Container[bytes], now_ns: int, to: PeerId | None = None
+    ) -> tuple[Beat, ...]:  # fmt: skip
+        """At most `count` newest beats: the own one, then of those that are there, all or a run of them that begins at
+        random; of the runs for one that catches up (`to`), where the last one ended."""
         found = []
         own = self._own.newest()
         if own is not None and own.peer not in but:
             found.append(own)
         if now_ns - self._ring_ns > RING_NS or len(self._ring) < len(self._order):
-            self._ring, self._ring_ns = list(self._order), now_ns
+            self._ring, self._ring_ns = sorted(self._order), now_ns
         ring, order = self._ring, self._order
-        start = self._draws.below(len(ring)) if len(ring) > count else 0
+        start = self._cursors.get(to, -1) if to is not None else -1
+        if not 0 <= start < len(ring):
+            start = self._draws.below(len(ring)) if len(ring) > count else 0
         for place in range(start, start + len(ring)):
             if len(found) >= count:
+                if to is not None:
+                    self._cursors[to] = place % len(ring)
                 break
             peer = ring[place - len(ring)]
             entry = order.get(peer)
