@@ -158,7 +158,10 @@ class SocketPipe(asyncio.BufferedProtocol):
         if linger:
             # closing now would reset the connection where something is still unread, and the other end would lose
             # what is on its way (RFC 1122, section 4.2.2.13); so its end of the stream is waited for
-            transport.write_eof()
+            try:
+                transport.write_eof()
+            except OSError:  # reset by the other end a moment ago: shutdown(2) says ENOTCONN
+                transport.abort()
         else:
             transport.close()
 
