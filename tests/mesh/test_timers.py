@@ -37,3 +37,11 @@ def test_what_has_ended_is_swept_out() -> None:
     for item in range(10_000):
         deadlines.add(10**9, item)
         assert len(deadlines) <= GHOSTS_MAX + 20
+
+
+def test_an_item_that_was_added_again_is_due_once() -> None:
+    """A peer may end and begin something of one id again and again: what is due twice would be dealt with twice."""
+    deadlines: Deadlines[int] = Deadlines("d", lambda item: True)
+    for at_ns in (10, 20, 30):
+        deadlines.add(at_ns, 7)
+    assert deadlines.due(30) == [7]

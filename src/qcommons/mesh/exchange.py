@@ -225,7 +225,7 @@ class Exchange(PartBase):
         recent = self._recent.get(peer)
         if recent is None:
             recent = self._recent[peer] = {}
-        if id in recent:
+        if id in recent or id in self._served_to.get(peer, ()):  # the latter: forgotten as recent, and not answered yet
             return []
         recent[id] = None
         if len(recent) > RECENT_MAX:

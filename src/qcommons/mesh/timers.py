@@ -64,15 +64,15 @@ class Deadlines(Generic[ItemT]):
         return self._alarm.at(at_ns)
 
     def due(self, now_ns: int) -> list[ItemT]:
-        """The items whose time has come, in order of it; call `again` when they are dealt with."""
+        """The items whose time has come, in order of it, each once; call `again` when they are dealt with."""
         if not self._alarm.rings(now_ns):
             return []
-        found = []
+        found: dict[ItemT, None] = {}  # one that was added again before its first time has come may be due twice
         while self._heap and self._heap[0][0] <= now_ns:
             item = heapq.heappop(self._heap)[2]
             if self._alive(item):
-                found.append(item)
-        return found
+                found[item] = None
+        return list(found)
 
     def again(self) -> Effects:
         """The wake-up for the next item that is still waited for."""

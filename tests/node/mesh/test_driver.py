@@ -10,7 +10,7 @@ import pytest
 
 from qcommons.base.effects import Note, Send, Store, WakeAt, Woken
 from qcommons.base.errors import Corrupt, Unavailable
-from qcommons.mesh.events import Failed, Got, Hangup, Leave, Transmit, Unask
+from qcommons.mesh.events import Came, Failed, Got, Hangup, Leave, Transmit, Unask
 from qcommons.mesh.messages import Ping
 from qcommons.node.mesh import driver as module
 from qcommons.node.mesh.clock import MeshClock
@@ -201,5 +201,32 @@ def test_after_the_end_nothing_is_taken() -> None:
         s.driver.close()
         with pytest.raises(Unavailable, match="shut down"):
             await s.driver.ask(lambda ticket: LEAVE, 1.0)
+
+    play(scene)
+
+
+def test_a_fault_that_a_peers_message_met_costs_that_link_and_not_the_mesh() -> None:
+    """Too many are another matter: then the core's state is not to be trusted."""
+
+    async def scene(s: Scene) -> None:
+        def fail(event: Any, now_ns: int) -> list[Any]:
+            s.core.inside = False
+            raise KeyError(event.conn)
+
+        s.core.answers[Came] = fail
+        s.driver.deliver(Came(3, 0, Ping(), 13))
+        s.driver.check()
+        assert s.hands.done == [Hangup(3, "a fault of this node")] and not s.faults
+        (said,) = s.notes
+        assert (
+            said.name == "mesh_fault_contained"
+            and said.facts["conn"] == 3
+            and "test_driver.py" in str(said.facts["at"])
+        )
+        for _ in range(module.FAULTS_MAX):
+            s.driver.deliver(Came(3, 0, Ping(), 13))
+        assert len(s.faults) == 1
+        with pytest.raises(Corrupt):
+            s.driver.check()
 
     play(scene)

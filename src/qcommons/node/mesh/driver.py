@@ -18,11 +18,12 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from qcommons.base.effects import Effect as AnyEffect
-from qcommons.base.effects import Note, Send, Store, WakeAt, Woken
+from qcommons.base.effects import Note, Send, Store, WakeAt, Woken, note
 from qcommons.base.errors import Corrupt, Unavailable
 from qcommons.base.units import ns_to_s
 from qcommons.mesh.core import MeshCore
 from qcommons.mesh.events import (
+    Came,
     CloseBlob,
     Dial,
     Event,
@@ -40,6 +41,7 @@ from qcommons.node.mesh.keeper import Keeper
 
 __all__ = ["Driver", "Hands"]
 
+FAULTS_MAX = 16  # contained between two starts; a node with more is not to be trusted with its own state
 TIMER_MAX_S = 3_600.0  # longer ones are set again on the way
 EARLY_NS = 5_000_000  # a timer that is so early is on time: the loop and the clock round differently
 SWEEP_S = 5.0
@@ -82,6 +84,7 @@ class Driver:
         self._events: deque[Event] = deque()
         self._handling = False
         self._closed = False
+        self._faults = 0
         self._now_ns = clock.now_ns()
         self._tickets: dict[str, asyncio.Future[Any]] = {}
         self._ticket = itertools.count()
@@ -126,15 +129,40 @@ class Driver:
             return
         self._handling = True
         try:
-            self._carry_out(self.core.handle(event, self.now_ns()))
+            self._give(event)
             while self._events:
-                self._carry_out(self.core.handle(self._events.popleft(), self.now_ns()))
+                self._give(self._events.popleft())
         except Exception as error:
             self.failed = error
             self.close()
             self._on_fault(error)
         finally:
             self._handling = False
+
+    def _give(self, event: Event) -> None:
+        try:
+            self._carry_out(self.core.handle(event, self.now_ns()))
+        except Exception as error:
+            self._contain(event, error)
+
+    def _contain(self, event: Event, error: Exception) -> None:
+        """A fault of ours that a peer's message or a timer met costs that link, not the mesh; raises where there were
+        too many, or where no peer is behind it."""
+        kind = type(event)
+        self._faults += 1
+        if kind not in (Came, Woken) or self._faults > FAULTS_MAX:
+            raise error
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        place = "" if trace is None else f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
+        said = f"{type(error).__name__}: {error}"
+        if isinstance(event, Came):
+            self._on_note(note("mesh_fault_contained", conn=event.conn, kind=type(event.message).__name__,
+                               error=said, at=place))  # fmt: skip
+            self.hands.hang_up(Hangup(event.conn, "a fault of this node"))
+        elif isinstance(event, Woken):
+            self._on_note(note("mesh_fault_contained", token=str(event.token), error=said, at=place))
 
     async def ask(self, make: Callable[[str], Event], within_s: float) -> Any:
         """Give the core an event with a fresh ticket; what answers it.
