@@ -296,3 +296,17 @@ def test_answered_requests_leave_neither_memory_nor_timers() -> None:
     part = exchange(world, 0)
     assert not part._asking and len(part._asking_due) <= 600 and len(world._due) <= 2
     assert len(exchange(world, 1)._recent[peer(0)]) == RECENT_MAX
+
+
+def test_an_id_that_waits_for_its_answer_is_not_taken_again_however_many_came_between() -> None:
+    """128 echoes wash an id out of the recent ones; its second request overwrote the first one's place."""
+    world = two()
+    world.wish(1, OpenDoor("door/1"))
+    world.give(1, 0, m.Request(b"\x06door/1" + S.to_bytes(8, "big") + b"first"), id=7)
+    for number in range(RECENT_MAX + 1):
+        world.give(1, 0, m.Request(b"\x06echo/1" + S.to_bytes(8, "big") + b"x"), id=1000 + number)
+    world.give(1, 0, m.Request(b"\x06door/1" + S.to_bytes(8, "big") + b"second"), id=7)
+    (only,) = [one for one in asked(world) if isinstance(one, Asked)]
+    assert only.body == b"first"
+    world.run(2 * S)
+    assert not exchange(world, 1)._serving and not exchange(world, 1)._served_to

@@ -87,6 +87,7 @@ def test_own_bytes_become_a_blob_and_go_again(tmp_path: Path) -> None:
     async def scene(disk: Disk) -> None:
         assert await disk.files.add(DATA) == BLOB
         assert (await disk.said(ReadChunk(BLOB, 1))).data == CHUNKS[1]
+        assert await disk.files.holds(BLOB)
         await disk.files.remove(BLOB)
         assert (await disk.said(ReadChunk(BLOB, 1))).data is None
 

@@ -68,6 +68,10 @@ class BlobFiles:
         """Keep bytes of our own as a blob; its id. Raises Unavailable where there is no room."""
         return await self._loop.run_in_executor(self._thread, self._add, data)
 
+    async def holds(self, blob: bytes) -> bool:
+        """Whether anything of it is kept."""
+        return await self._loop.run_in_executor(self._thread, self._place(blob).exists)
+
     async def remove(self, blob: bytes) -> None:
         await self._loop.run_in_executor(self._thread, self._remove, blob)
 

@@ -100,6 +100,10 @@ class Measuring:
             return
         self._fetching = True
         wanted = asked.body
+        if await self._blobs.holds(wanted):  # it would be deleted after, and is nobody's to measure with
+            self._fetching = False
+            self._refuse(asked, "usage", "this blob is here already")
+            return
         self._blobs.cap(wanted, BLOB_BYTES_MAX)
         try:
             start_ns = time.perf_counter_ns()
