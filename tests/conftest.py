@@ -1,4 +1,5 @@
-"""For all tests: nodes that are started listen to this machine alone, on any free port; Ctrl-C reaches children."""
+"""For all tests: nodes that are started listen to this machine alone, on any free port; Ctrl-C and a hangup reach
+children."""
 
 from __future__ import annotations
 
@@ -9,3 +10,5 @@ os.environ["QCOMMONS_MESH_LISTEN"] = "loopback"
 os.environ["QCOMMONS_MESH_PORT"] = "0"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job; children would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as under nohup
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -117,7 +117,7 @@ def test_the_mesh_outlives_whom_it_joined_by_and_knows_it_again(three: list[Daem
     until(lambda: all_know_all(three))
     before, port = first.ready["node_id"], asked(first, "GET", "")["addresses"]
     first.kill()
-    until(lambda: row(others[0], first)["state"] in ("suspect", "lost"))
+    until(lambda: all(row(other, first)["state"] in ("suspect", "lost") for other in others))
     assert not asked(others[1], "POST", "/probe", json={"wait_s": 0.7})["silent"]
     first.start()
     assert first.ready["node_id"] == before
