@@ -17,7 +17,7 @@ from OpenSSL import SSL
 
 from bench import sides
 from bench.harness import Claim
-from qcommons.mesh.messages import Chunk, Ping, Request, Response
+from qcommons.mesh.messages import Chunk, Message, Ping, Request, Response
 from qcommons.mesh.records import PeerId
 from qcommons.mesh.session import Session, ToPipe
 from qcommons.mesh.tls import TlsContext
@@ -139,7 +139,10 @@ class WireEnd(End):
         self.tell(Opened())
 
     def data_received(self, data: bytes) -> None:
-        self.tell(Bytes(data))
+        self.carry_out(self.wire.receive(data, time.monotonic_ns()))
+
+    def say(self, id: int, message: Message) -> None:
+        self.carry_out(self.wire.send(id, message))
 
     def resume_writing(self) -> None:
         if self.waits_for_room:
@@ -147,7 +150,10 @@ class WireEnd(End):
             self.tell(Written(self.transport.get_write_buffer_size()))
 
     def tell(self, event: Any) -> None:
-        for effect in self.wire.handle(event, time.monotonic_ns()):
+        self.carry_out(self.wire.handle(event, time.monotonic_ns()))
+
+    def carry_out(self, effects: list[Any]) -> None:
+        for effect in effects:
             kind = type(effect)
             if kind is ToPipe:
                 self.transport.write(effect.data)
@@ -165,7 +171,7 @@ class WireEnd(End):
     def take(self, came: MessageIn) -> None:
         kind = type(came.message)
         if kind is Request and self.answers:
-            self.tell(SendMessage(came.id, Response(came.message.payload)))  # type: ignore[attr-defined]
+            self.say(came.id, Response(came.message.payload))  # type: ignore[attr-defined]
         elif kind is Response:
             self.came.set_result(came.message)
         elif kind is Ping:
@@ -237,7 +243,7 @@ def wire_echo(small: bool) -> sides.Thunk:
         for id in range(100 if small else 5_000):
             start = time.perf_counter_ns()
             client.came = loop.create_future()
-            client.tell(SendMessage(id, Request(BODY)))
+            client.say(id, Request(BODY))
             answer = await client.came
             times.append(time.perf_counter_ns() - start)
         return {"p50 us": _p50_us(times), "right": answer.payload == BODY}
@@ -275,10 +281,10 @@ def vote(small: bool) -> sides.Thunk:
         times, start_bytes, start = [], server.bulk_bytes, time.perf_counter()
         for turn in range(20 if small else 200):
             for _ in range(4):
-                client.tell(SendMessage(turn, CHUNK))
+                client.say(turn, CHUNK)
             began = time.perf_counter_ns()
             server.pinged = loop.create_future()
-            client.tell(SendMessage(turn, Ping()))
+            client.say(turn, Ping())
             await server.pinged
             times.append(time.perf_counter_ns() - began)
         spent = time.perf_counter() - start

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qcommons.base.errors import Corrupt, PeerError, QCommonsError, Unavailable, UsageError
+from qcommons.base.errors import Corrupt, PeerError, QCommonsError, Unavailable, UsageError, raised_at
 
 
 def test_each_error_names_who_must_act_and_its_exit_code() -> None:
@@ -34,3 +34,11 @@ def test_what_was_tried_stands_below_the_sentence() -> None:
     )
     assert error.tried == (("numpy", "dense", "needs 2 GiB"), ("aer", "mps", "stopped"))
     assert str(error).splitlines() == ["too large", "  numpy/dense: needs 2 GiB", "  aer/mps: stopped"]
+
+
+def test_where_an_error_was_raised_is_the_last_line_of_its_trace() -> None:
+    try:
+        int("x")
+    except ValueError as error:
+        assert raised_at(error).startswith("test_errors.py:")
+    assert raised_at(ValueError()) == ""

@@ -93,5 +93,9 @@ class SomePeers:
     def known(self) -> tuple[PeerId, ...]:
         return tuple(self.book)
 
+    @property
+    def book_version(self) -> int:
+        return len(self.book)
+
     def admit(self, raw: bytes, by: PeerId, now_ns: int) -> tuple[Signed | None, list[Any]]:
         return None, []

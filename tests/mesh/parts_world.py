@@ -42,6 +42,7 @@ class FakePeers:
         self.links: dict[PeerId, str] = {}  # peer -> address of the session
         self.pushes: list[PeerId] = []
         self.book: dict[PeerId, Signed] = {}
+        self._asked = 0
 
     def neighbours(self) -> tuple[PeerId, ...]:
         return tuple(self.pushes)
@@ -64,6 +65,12 @@ class FakePeers:
     def known(self) -> Iterable[PeerId]:
         return list(self.book)
 
+    @property
+    def book_version(self) -> int:
+        """Tests change the book as they like: always another."""
+        self._asked += 1
+        return self._asked
+
     def admit(self, raw: bytes, by: PeerId, now_ns: int) -> tuple[Signed | None, Effects]:
         if not raw.startswith(b"record "):
             return None, [Blame(by, 10, "a forged record")]
@@ -76,9 +83,9 @@ KNOWN: dict[bytes, Signed] = {}  # records that verify, by their bytes
 
 
 class Node:
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, name: PeerId) -> None:
         self.number = number
-        self.peers = FakePeers(peer(number))
+        self.peers = FakePeers(name)
         self.parts: list[PartBase] = []
         self.sent: Counter[str] = Counter()
         self.doors: list[tuple[int, str, Any]] = []  # (when, to, message)
@@ -91,9 +98,12 @@ class Node:
 
 
 class PartsWorld:
-    """fate(message) -> how many copies arrive. take: carries out what a driver would (blobs, circuits, dials)."""
+    """name: of a node by its number. take: carries out what a driver would (blobs, circuits, dials)."""
 
-    def __init__(self, count: int, make: Callable[[PartsWorld, Node], list[PartBase]], seed: int = 1) -> None:
+    def __init__(
+        self, count: int, make: Callable[[PartsWorld, Node], list[PartBase]], seed: int = 1,
+        name: Callable[[int], PeerId] = peer,
+    ) -> None:  # fmt: skip
         self.now_ns = T0
         self.rng = stream(seed, "parts world")
         self.latency_ns = MS
@@ -101,7 +111,9 @@ class PartsWorld:
         self.loss = 0.0
         self.twice = 0.0
         self.take: Callable[[Node, Effect], bool] = lambda node, effect: False
-        self.nodes = [Node(number) for number in range(count)]
+        self.name = name
+        self.nodes = [Node(number, name(number)) for number in range(count)]
+        self._numbers = {node.peers.me: node.number for node in self.nodes}
         self._order = itertools.count()
         self._due: list[tuple[int, int, Callable[[], None]]] = []
         for node in self.nodes:
@@ -112,18 +124,18 @@ class PartsWorld:
     def link(self, a: int, b: int, *, neighbours: bool = True, addresses: tuple[str, str] | None = None) -> None:
         at_b, at_a = addresses or (f"tcp/10.0.0.{b}:1", f"tcp/10.0.0.{a}:1")
         for one, other, address in ((a, b, at_b), (b, a, at_a)):
-            node, new = self.nodes[one], peer(other)
+            node, new = self.nodes[one], self.name(other)
             node.peers.links[new] = address
             self._each(node, lambda part, p=new: part.up(p, self.now_ns))
         if neighbours:
             for one, other in ((a, b), (b, a)):
-                node, new = self.nodes[one], peer(other)
+                node, new = self.nodes[one], self.name(other)
                 node.peers.pushes.append(new)
                 self._each(node, lambda part, p=new: part.neighbour(p, True, self.now_ns))
 
     def unlink(self, a: int, b: int) -> None:
         for one, other in ((a, b), (b, a)):
-            node, gone = self.nodes[one], peer(other)
+            node, gone = self.nodes[one], self.name(other)
             if gone in node.peers.pushes:
                 node.peers.pushes.remove(gone)
                 self._each(node, lambda part, p=gone: part.neighbour(p, False, self.now_ns))
@@ -142,7 +154,7 @@ class PartsWorld:
 
     def give(self, number: int, sender: int, message: Message, id: int = 0) -> None:
         """A message of a peer that follows no rules."""
-        self._arrive(self.nodes[number], peer(sender), id, message)
+        self._arrive(self.nodes[number], self.name(sender), id, message)
 
     def run(self, for_ns: int) -> None:
         end_ns = self.now_ns + for_ns
@@ -201,7 +213,7 @@ class PartsWorld:
             return
         node.sent[type(message).__name__] += 1
         copies = 0 if self.rng.random() < self.loss else 2 if self.rng.random() < self.twice else 1
-        other = self.nodes[int.from_bytes(to[:2], "big")]
+        other = self.nodes[self._numbers[to]]
         for _ in range(copies):
             at_ns = self.now_ns + self.latency_ns + int(self.jitter_ns * self.rng.random())
             self.later(at_ns, lambda: self._arrive(other, node.peers.me, id, message))

@@ -192,7 +192,7 @@ def test_a_message_waits_for_the_link_that_is_dialled_for_it() -> None:
     case.parrot.says = [ToPeer(b.peer, m.Request(bytes([n])), n, dial=True, until_ns=NOW_NS + 9 * S) for n in range(3)]
     out = case.tell(e.Came(1, 5, m.Request(b"?"), 10))
     dial = out[-1]
-    assert dial == e.Dial(dial.conn, "tcp/10.0.0.3:1", b.peer)
+    assert dial == e.Dial(dial.conn, "tcp/10.0.0.3:1", b.peer, is_needed=True), "something waits for it"
     assert dial.conn % 2 == 0
     case.tell(e.Linked(dial.conn, b.peer, b.crypto.public_key, "tcp/10.0.0.3:1", False))
     out = case.tell(e.Came(dial.conn, 0, m.Hello("test", PROTOCOLS, signed.raw), 9_000))

@@ -8,7 +8,7 @@ import pytest
 from tests.mesh.parts_world import MS, T0, Node, PartsWorld, S, peer
 
 from qcommons.mesh import messages as m
-from qcommons.mesh.events import Answer, Ask, Asked, Failed, Got, OpenDoor, Unask, Withdrawn
+from qcommons.mesh.events import Answer, Ask, Asked, Failed, Got, NotSent, OpenDoor, Unask, Withdrawn
 from qcommons.mesh.exchange import ASKING_PEER_MAX, BODY_BYTES_MAX, RECENT_MAX, SERVING_PEER_MAX, Exchange
 from qcommons.mesh.parts import PartBase, ToPeer
 
@@ -310,3 +310,56 @@ def test_an_id_that_waits_for_its_answer_is_not_taken_again_however_many_came_be
     assert only.body == b"first"
     world.run(2 * S)
     assert not exchange(world, 1)._serving and not exchange(world, 1)._served_to
+
+
+def test_a_request_that_never_left_says_so_and_others_go_on() -> None:
+    world = two()
+    world.wish(0, ask(ticket="one", within_ns=60 * S))
+    world.wish(0, ask(ticket="two", within_ns=60 * S))
+    first, _ = exchange(world, 0)._asking
+    world.wish(0, NotSent(peer(1), (first, 12345), "its connection ended before"))
+    what = failed(world, "one")
+    assert (
+        what.who == "unavailable" and what.what.startswith("not sent, so not carried out") and not ended(world, "two")
+    )
+    world.unlink(0, 1)
+    assert "may have been carried out" in failed(world, "two").what and len(ended(world, "one")) == 1
+
+
+def test_only_who_was_asked_can_be_unreachable() -> None:
+    world = two()
+    world.wish(0, ask())
+    (id,) = exchange(world, 0)._asking
+    world.wish(0, NotSent(peer(5), (id,), "why"))
+    assert not ended(world)
+
+
+def test_the_words_of_a_failure_do_nothing_to_a_terminal() -> None:
+    """ESC, a bell, an override of direction, C1 and a line of its own."""
+    evil = "\x1b]0;pwn\x07\x1b[2J\u202eevil\u0085\nFAKE line"
+    world = two()
+    world.wish(0, ask())
+    (id,) = exchange(world, 0)._asking
+    world.give(0, 1, m.Failure("unavailable", evil, evil, evil), id=id)
+    what = failed(world)
+    for text in (what.what, what.where, what.limit):
+        assert text.isprintable() and "FAKE line" in text
+
+
+def test_a_flood_of_costly_questions_is_refused_and_the_link_serves_on() -> None:
+    world = two()
+    exchange(world, 1).register("find/1", lambda who, body, now_ns: b"found")
+    for number in range(100):
+        world.give(1, 0, m.Request(b"\x06find/1" + S.to_bytes(8, "big")), id=1 + number)
+    assert world.nodes[1].sent == {"Response": 80, "Failure": 20}
+    world.wish(0, ask("echo/1"))
+    world.run(5 * MS)
+    assert ended(world) == [Got(b"q")] and not world.nodes[1].blames
+
+
+def test_an_answer_to_what_an_earlier_life_asked_is_nobodys_fault_but_one_from_the_future_is() -> None:
+    """After a crash the peer still answers what was asked before; ids begin with the clock, so none is ahead of it."""
+    fresh = exchange(two(), 0)
+    assert fresh.came(peer(1), T0 - S, m.Response(b"late"), T0) == []
+    (blame,) = fresh.came(peer(1), T0 + S, m.Response(b"made up"), T0)
+    assert blame.peer == peer(1) and "nobody asked" in blame.why  # type: ignore[union-attr]

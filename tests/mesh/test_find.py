@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 import cbor2
 import pytest
-from tests.mesh.parts_world import KNOWN, MS, Node, PartsWorld, S, peer, signed
+from tests.mesh.parts_world import KNOWN, MS, FakePeers, Node, PartsWorld, S, peer, signed
 
 from qcommons.base.seeds import stream
 from qcommons.mesh import messages as m
 from qcommons.mesh.events import Failed, Found, Seek
 from qcommons.mesh.exchange import Exchange
-from qcommons.mesh.find import COUNT_MAX, HOPS_MAX, WALKS, Find
+from qcommons.mesh.find import COUNT_MAX, HOPS_MAX, WALKS, Find, _Offers
 from qcommons.mesh.parts import PartBase
-from qcommons.mesh.records import PeerId
+from qcommons.mesh.records import PeerId, Signed
 
 
 def make(world: PartsWorld, node: Node) -> list[PartBase]:
@@ -164,3 +164,55 @@ def test_what_is_no_offer_is_refused() -> None:
     world.wish(0, Seek("t", "thirty qubits", 1, S))
     (failed,) = world.nodes[0].door("t")
     assert isinstance(failed, Failed) and failed.who == "usage"
+
+
+class Counted(FakePeers):
+    """A book that says when it has changed, and counts how often it is read."""
+
+    def __init__(self) -> None:
+        super().__init__(peer(0))
+        self.version = 0
+        self.reads = 0
+
+    @property
+    def book_version(self) -> int:
+        return self.version
+
+    def signed(self, peer: PeerId) -> Signed | None:
+        self.reads += 1
+        return super().signed(peer)
+
+
+def offered(offers: _Offers, name: str = "aer", qubits: int = 28) -> list[int]:
+    return [int.from_bytes(one.peer[:2], "big") for one in offers.of(name, qubits)]
+
+
+def test_a_question_does_not_walk_over_a_book_that_is_as_before() -> None:
+    peers = Counted()
+    peers.book = {peer(n): signed(n, (), ("aer:30",) if n == 7 else ("stim:400",)) for n in range(1, 500)}
+    offers = _Offers(peers)
+    assert offered(offers) == [7]
+    before = peers.reads
+    assert [offered(offers) for _ in range(10)] == [[7]] * 10
+    assert peers.reads - before == 10, "its own record alone"
+
+
+def test_what_is_offered_follows_the_book() -> None:
+    peers = Counted()
+    offers = _Offers(peers)
+    peers.book = {
+        peer(1): signed(1, (), ("aer:20", "aer:30", "stim:9", "nonsense")),
+        peer(2): signed(2, (), ("aer:28",)),
+    }
+    peers.version += 1
+    assert offered(offers) == [1, 2] and offered(offers, "aer", 31) == [] and offered(offers, "stim", 9) == [1]
+    peers.book[peer(1)] = signed(1, (), ("aer:27",))
+    peers.version += 1
+    assert offered(offers) == [2] and offered(offers, "stim", 1) == []
+    del peers.book[peer(2)]
+    peers.version += 1
+    assert offered(offers) == [] and offered(offers, "aer", 27) == [1]
+    peers.book[peer(0)] = signed(0, (), ("aer:40",))
+    assert offered(offers) == [0], "the own record is asked each time"
+    peers.version += 1
+    assert offered(offers, "aer", 1) == [0, 1]

@@ -6,6 +6,7 @@ import pytest
 from tests.mesh.making import NOW_NS, S, peer
 
 from qcommons.base.effects import Note, Store
+from qcommons.mesh import forwarding, gossip, membership, promises, telling, view
 from qcommons.mesh import guard as g
 from qcommons.mesh import messages as m
 from qcommons.mesh.guard import Guard
@@ -130,3 +131,30 @@ def test_what_is_held_against_strangers_is_bounded_and_the_owner_is_not_forgotte
     assert guard.is_banned(peer(0), NOW_NS)
     assert guard.is_banned(peer(1), NOW_NS), "who is banned goes last"
     assert len(deleted) == 47, "what is forgotten is forgotten on disk"
+
+
+# What an honest node sends one neighbour at most in a second, and at once, whatever others pour over it: the limits at
+# the sender, from the modules that set them (docs/protocol/blame.md).
+PASSED_ON = [
+    (m.Gossip, gossip.PUSHED_NEWS.per_s + promises.PULLED_NEWS.per_s,
+     gossip.PUSHED_NEWS.burst + promises.PULLED_NEWS.burst),
+    (m.Have, S / (0.75 * gossip.FLUSH_NS), 5),
+    (m.Want, S / promises.STEP_NS, 5),
+    (m.Prune, S / gossip.PRUNE_AGAIN_NS, 1),
+    (m.Beats, 512 / 64 * S / membership.PASS_ON_NS + S / telling.PUSH_NS, 8),
+    (m.WantRecords, membership.A_TELLER_ASKS_MAX + 2, 2),
+    (m.Join, S / view.WALK_EVERY_NS, view.WALKS_AHEAD_NS / view.WALK_EVERY_NS),
+    (m.Neighbour, S / view.REFUSED_NS + S / view.AFFIRM_NS, 2),
+    (m.RelayOpen, forwarding.OPENINGS.per_s, forwarding.OPENINGS.burst),
+    (m.RelayData, 8 * forwarding.CIRCUIT_BYTES.per_s / forwarding.PIECE_COST_BYTES,
+     8 * forwarding.CIRCUIT_BYTES.burst / forwarding.PIECE_COST_BYTES),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "per_s", "at_once"), PASSED_ON, ids=[row[0].__name__ for row in PASSED_ON])
+def test_no_honest_node_can_be_made_to_send_more_than_its_neighbour_admits(
+    kind: type[m.Message], per_s: float, at_once: float
+) -> None:
+    """Nor to one that was frozen for the 7 s after which the link is given up, and finds all of it at once."""
+    assert per_s < g.RATES[kind].per_s
+    assert 7 * per_s + at_once <= g.RATES[kind].burst

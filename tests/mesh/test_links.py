@@ -109,9 +109,10 @@ def test_the_loser_is_closed_when_both_have_said_bye_and_what_comes_before_still
 def test_a_bye_for_a_connection_whose_rival_is_still_to_come_ends_nothing_yet() -> None:
     case = Case(LOW)
     case.opened(1)
+    case.linked(2)  # the peer has its Hello, and has judged
     assert case.bye(1) == []
     assert case.used.number == 1
-    out = case.opened(2)
+    out = case.links.opened(case.links.conns[2], case.now_ns)
     assert ended(out) == [1]
     assert case.used.number == 2
 
@@ -229,5 +230,55 @@ def test_a_last_word_is_shown_safely() -> None:
     case.opened(2)
     out = case.links.bye(case.used, Bye("\x1b[2Jodd", "a\x1b]0;title\x07b"), case.now_ns)
     assert out[0].facts["code"] == "unknown"
-    assert out[0].facts["text"] == "a?]0;title?b"
+    assert out[0].facts["text"] == r"a\x1b]0;title\x07b"
     assert ended(out) == [2]
+
+
+def test_a_node_back_from_a_power_cut_keeps_its_fresh_link() -> None:
+    """LOW dialled HIGH, whose power failed; 4 s later HIGH dials LOW. By the rule of two dials at once LOW keeps its
+    own connection, which leads nowhere; HIGH has no other than the one that lost, and says so."""
+    low, high = Case(LOW), Case(HIGH)
+    low.opened(2)
+    low.now_ns += 4 * S
+    (bye,) = low.opened(3)
+    assert bye == Transmit(3, 0, Bye("duplicate", k.BYE_CODES["duplicate"])) and low.used.number == 2
+    high.opened(4)
+    (answer,) = high.bye(4)
+    assert answer == Transmit(4, 0, Bye("only", k.BYE_CODES["only"])) and high.used.number == 4
+    out = low.bye(3, "only")
+    assert [type(effect) for effect in out] == [Hangup, Down, Up] and ended(out) == [2]
+    assert low.used.number == 3 and low.used.state == "open"
+    low.kept.add(low.other)
+    assert ended(low.tick(5.5)) == [], "what was draining is no longer"
+
+
+def test_only_a_connection_that_lost_here_is_restored() -> None:
+    case = Case(LOW)
+    case.opened(2)
+    assert case.bye(2, "only") == [] and case.used.number == 2
+
+
+def test_a_loser_is_restored_also_where_the_winner_has_ended_meanwhile() -> None:
+    case = Case(LOW)
+    case.opened(2)
+    case.opened(1)
+    case.links.unlinked(2, "reset")
+    (up,) = case.bye(1, "only")
+    assert isinstance(up, Up) and case.used.number == 1
+
+
+def test_a_message_that_comes_slowly_is_a_sign_of_life() -> None:
+    """256 KiB at 20 KB/s take 13 s, and nothing else passes meanwhile."""
+    case = Case(LOW)
+    case.opened(2)
+    case.kept.add(case.other)
+    for _ in range(13):
+        assert ended(case.tick(1)) == []
+        case.links.moved(2, case.now_ns)
+    assert ended(case.tick(6.5)) == [2]
+    case.links.moved(99, case.now_ns)  # of a connection that has ended
+
+
+def test_what_a_stranger_speaks_is_shown_without_what_a_terminal_obeys() -> None:
+    _, text = Case().links.refused(Hello("test", ("\x1b[2J\nfine",), b""))
+    assert "\x1b" not in text and "\n" not in text and "\\x1b" in text

@@ -13,7 +13,7 @@ from qcommons.mesh.inside import Forgotten, Learned, OwnRecordSeen
 from qcommons.mesh.messages import Records, WantRecords
 from qcommons.mesh.own import Own
 from qcommons.mesh.parts import Blame, ToPeer
-from qcommons.mesh.peerbook import PeerBook
+from qcommons.mesh.peerbook import PeerBook, Tie
 from qcommons.mesh.records import PeerId
 
 TELLER = peer(99)
@@ -27,10 +27,16 @@ class Book:
         self.own = Own(self.me.crypto, "0.1")
         self.kept: set[PeerId] = set()
         self.banned: set[PeerId] = set()
+        self.prefix = ""
         self.book = PeerBook(
             self.me.crypto, self.own, self.kept.__contains__, lambda p: Scope.PRIVATE,
-            lambda p, now_ns: p in self.banned, cap,
+            lambda p, now_ns: p in self.banned, cap, lambda p: self.prefix,
         )  # fmt: skip
+
+    def greet(self, author: Author, now_ns: int = NOW_NS) -> Any:
+        """It comes in by itself, and is linked."""
+        self.kept.add(author.peer)
+        return self.book.learn(author.record().raw, author.peer, Scope.PUBLIC, now_ns, guest=self.prefix)
 
     def learn(self, raw: bytes, now_ns: int = NOW_NS, **options: Any) -> Any:
         return self.book.learn(raw, TELLER, Scope.PUBLIC, now_ns, **options)
@@ -79,13 +85,14 @@ def test_two_records_of_one_seq_blame_their_author_and_are_kept() -> None:
     book, author = Book(), Author("a")
     one, other = author.record(offers=("a:1",)), author.record(offers=("b:2",))
     book.learn(one.raw)
-    evidence, blame = book.learn(other.raw).effects
+    evidence, shown, blame = book.learn(other.raw).effects
+    assert shown == ToPeer(TELLER, Records((one.raw,))), "who was deceived, too, gets the proof"
     assert isinstance(evidence, Store)
     assert evidence.key == "evidence/" + author.peer.hex()
     assert one.raw in (evidence.value or b"") and other.raw in (evidence.value or b"")
     assert isinstance(blame, Blame)
     assert (blame.peer, blame.points) == (author.peer, 100), "not who passed it on"
-    assert kinds(book.learn(author.record(offers=("c:3",)).raw).effects) == [Blame], "evidence is kept once"
+    assert kinds(book.learn(author.record(offers=("c:3",)).raw).effects) == [ToPeer, Blame], "evidence is kept once"
 
 
 @pytest.mark.parametrize(
@@ -159,9 +166,101 @@ def test_a_full_book_admits_slowly_and_forgets_the_longest_silent_stranger() -> 
     assert Store("peer/" + authors[1].peer.hex(), None) in out
     assert book.learn(authors[4].record().raw).why.startswith("the book is full")
     assert book.learn(authors[4].record().raw, NOW_NS + 2 * S).signed is not None
-    assert book.learn(authors[5].record().raw, NOW_NS + 2 * S, needed=True).signed is not None, "a linked peer comes in"
     assert len(book.book.entries) == 3
     assert authors[0].peer in book.book.entries
+
+
+def test_a_guest_stays_as_long_as_its_link_and_pushes_out_nobody() -> None:
+    book = Book(cap=2)
+    a, b, c = (Author(name) for name in "abc")
+    for author in (a, b):
+        book.learn(author.record().raw)
+    assert book.greet(c).signed is not None
+    assert set(book.book.entries) == {a.peer, b.peer, c.peer}
+    book.kept.clear()
+    assert Forgotten(c.peer) in book.book.down(c.peer, "idle", NOW_NS)
+    assert set(book.book.entries) == {a.peer, b.peer}
+
+
+def test_where_there_is_room_a_guest_stays_and_is_the_first_to_make_room() -> None:
+    book = Book(cap=3)
+    guests, told, late = [Author("g1"), Author("g2")], Author("told"), Author("late")
+    for second, guest in enumerate(guests):
+        book.greet(guest, now_ns=NOW_NS + second * S)
+    book.learn(told.record().raw)
+    book.kept.clear()
+    for guest in guests:
+        assert book.book.down(guest.peer, "idle", NOW_NS) == []
+    assert Forgotten(guests[1].peer) in book.learn(late.record().raw, NOW_NS + 9 * S).effects, "the last one that came"
+
+
+def test_hearsay_takes_the_place_of_what_came_from_the_same_prefix() -> None:
+    book = Book(cap=3)
+    book.prefix = "9.9.9.0/24"
+    friends = [Author("f1"), Author("f2")]
+    for friend in friends:
+        book.learn(friend.record().raw)
+    book.prefix = "6.6.6.0/24"
+    for number in range(20):
+        learnt = book.learn(Author(f"s{number}").record().raw, NOW_NS + number * 2 * S)
+        assert learnt.signed is not None
+    assert {friend.peer for friend in friends} <= set(book.book.entries)
+
+
+def met(book: Book, number: int, prefix: str) -> bool:
+    """A peer that this node dialled at an address of the prefix: whether it counts as met."""
+    author = Author(f"m{number}")
+    book.learn(author.record().raw)
+    book.book.linked(author.peer, prefix, True, NOW_NS)
+    return book.book.entries[author.peer].tie == Tie.MET
+
+
+def test_whom_this_node_dialled_nobody_is_put_in_place_of() -> None:
+    book = Book(cap=4)
+    assert [met(book, number, f"{number}") for number in range(4)] == [True, True, True, False], "three quarters"
+    assert Forgotten(Author("m3").peer) in book.learn(Author("x").record().raw).effects
+    for number in range(10):
+        book.learn(Author(f"y{number}").record().raw, NOW_NS + (number + 1) * 2 * S)
+    assert {Author(f"m{number}").peer for number in range(3)} <= set(book.book.entries)
+
+
+def test_one_prefix_holds_an_eighth_of_the_book_for_good() -> None:
+    book = Book(cap=16)
+    assert sum(met(book, number, "6.6.6.0/24") for number in range(10)) == 2
+    assert met(book, 10, "9.9.9.0/24")
+
+
+def test_a_long_link_is_as_good_as_a_dial_and_an_hours_loss_undoes_it() -> None:
+    book, a = Book(cap=1), Author("a")
+    book.greet(a)
+    book.book.linked(a.peer, "9.9.9.0/24", False, NOW_NS)
+    book.kept.clear()
+    book.book.down(a.peer, "idle", NOW_NS + 599 * S)
+    assert book.book.entries[a.peer].tie == Tie.GUEST
+    book.book.linked(a.peer, "9.9.9.0/24", False, NOW_NS)
+    book.book.down(a.peer, "idle", NOW_NS + 600 * S)
+    assert book.book.entries[a.peer].tie == Tie.GUEST, "three quarters of one are none"
+    book = Book(cap=2)
+    book.greet(a)
+    book.book.linked(a.peer, "9.9.9.0/24", False, NOW_NS)
+    stored = book.book.down(a.peer, "idle", NOW_NS + 600 * S)
+    book.kept.clear()
+    assert book.book.entries[a.peer].tie == Tie.MET
+    assert stored == [Store("scope/" + a.peer.hex(), bytes((Scope.PUBLIC, 2)))], "it survives a restart"
+    book.learn(Author("b").record().raw)
+    book.book.entries[Author("b").peer].heard_ns = NOW_NS
+    entry = book.book.entries[a.peer]
+    entry.state, entry.since_ns = "lost", NOW_NS
+    assert Forgotten(Author("b").peer) in book.learn(Author("c").record().raw, NOW_NS + 60 * S).effects
+    book.prefix = "6.6.6.0/24"
+    assert Forgotten(a.peer) in book.learn(Author("d").record().raw, NOW_NS + 3_601 * S).effects
+
+
+def test_a_hello_with_somebody_elses_record_brings_nobody_in() -> None:
+    book = Book()
+    learnt = book.learn(Author("a").record().raw, guest="9.9.9.0/24")
+    assert (learnt.signed, learnt.why) == (None, "the record is another node's")
+    assert not book.book.entries
 
 
 def test_the_lost_are_forgotten_before_the_alive() -> None:

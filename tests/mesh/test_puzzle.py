@@ -110,3 +110,14 @@ def test_any_bytes_are_a_puzzle_or_a_reason(data: bytes) -> None:
         assert puzzle.written(asked) == data
     with pytest.raises(PeerError):
         puzzle.check(SECRET, 3, HOST, data, NOW)
+
+
+def test_a_search_goes_on_where_its_last_step_ended() -> None:
+    asked = puzzle.make(SECRET, 3, HOST, 8, NOW)
+    search, steps = puzzle.Search(asked), 0
+    solution = None
+    while solution is None:
+        assert not search.is_over
+        solution, steps = search.step(16), steps + 1
+    assert solution == puzzle.solve(asked)
+    assert 16 * (steps - 1) <= int.from_bytes(solution[28:], "big") < 16 * steps

@@ -13,7 +13,8 @@ from qcommons.mesh.addresses import relay_address
 from qcommons.mesh.circuit_ends import PIECE_BYTES, QUEUE_BYTES_MAX, WINDOW_BYTES
 from qcommons.mesh.events import RelayIn, RelayOut
 from qcommons.mesh.exchange import Exchange
-from qcommons.mesh.forwarding import CIRCUIT_BYTES, IDLE_NS, OPENER_MAX
+from qcommons.mesh.forwarding import CIRCUIT_BYTES, IDLE_NS, OPENER_MAX, OPENINGS, WAITING_MAX
+from qcommons.mesh.guard import RATES
 from qcommons.mesh.parts import AddressesLearned, PartBase
 from qcommons.mesh.relay import PLACES_MAX, Relay
 
@@ -279,6 +280,43 @@ def test_an_end_that_sends_beyond_its_credit_is_blamed_and_cut() -> None:
         world.give(RELAY, CALLER, m.RelayData(bytes(PIECE_BYTES)), id=frame[1])
     assert [blame.peer for blame in world.nodes[RELAY].blames] == [peer(CALLER)]
     assert not world.relay(RELAY)._forwarding._circuits
+
+
+def test_callers_cannot_make_the_relay_a_flooder_of_its_target() -> None:
+    """Circuits opened and closed all the time, pieces of one byte, credit byte by byte: below the target's guard."""
+    world = placed()
+    for _ in range(40):
+        opened = world.nodes[RELAY].sent["RelayOpen"]
+        world.open(CALLER, RELAY, HIDDEN)
+        world.run(25 * MS)
+        for _, id in list(world.relay(CALLER)._ends._by_frame):
+            world.give(RELAY, CALLER, m.RelayClose("again"), id=id)
+    assert 10 <= opened <= OPENINGS.burst + OPENINGS.per_s + 1 <= RATES[m.RelayOpen].burst
+    world, _, back = called()
+    (frame,) = world.relay(CALLER)._ends._by_frame
+    before = world.nodes[RELAY].sent["RelayData"]
+    for _ in range(4_000):
+        world.give(RELAY, CALLER, m.RelayData(b"x"), id=frame[1])
+    world.run(S)
+    passed = world.nodes[RELAY].sent["RelayData"] - before
+    assert passed <= 128 + 512 + 1 and 8 * passed <= RATES[m.RelayData].per_s, "eight circuits may end at one target"
+    world.run(10 * S)
+    assert len(world.data(HIDDEN)) == 4_000, "late, but whole"
+    world.wish(HIDDEN, RelayOut(back, bytes(100_000)))
+    before = world.nodes[RELAY].sent["RelayCredit"]
+    world.run(100 * MS)
+    for taken in range(1, 60_000, 10):
+        world.give(RELAY, CALLER, m.RelayCredit(taken), id=frame[1])
+    assert world.nodes[RELAY].sent["RelayCredit"] - before <= 6
+    assert not any(node.blames for node in world.nodes)
+
+
+def test_pieces_without_number_end_the_circuit_and_not_the_memory() -> None:
+    world, _, _ = called()
+    (frame,) = world.relay(CALLER)._ends._by_frame
+    for _ in range(WAITING_MAX + 1_000):
+        world.give(RELAY, CALLER, m.RelayData(b"x"), id=frame[1])
+    assert not world.relay(RELAY)._forwarding._circuits and not world.nodes[RELAY].blames
 
 
 @pytest.mark.parametrize("taken", [0, -1])

@@ -89,6 +89,26 @@ def test_who_asks_is_accepted_while_there_is_room() -> None:
     assert case.view.neighbours() == tuple(author.peer for author in AUTHORS[:MOST])
 
 
+def test_nobody_is_asked_again_at_once_because_others_name_it() -> None:
+    """Joins in its name that end here, and neighbours that say they left for it: its guard would ban this node."""
+    case = Case(alive=9)
+    victim, others = AUTHORS[0], AUTHORS[1:9]
+    for author in others[:4]:
+        case.came(author, Neighbour(False))
+    assert victim.signed is not None
+    asked = asks(case.tick(0.5)).count(victim.peer)
+    for number in range(200):
+        case.now_ns += S // 20
+        liar = others[number % 4]
+        effects = [
+            *case.came(others[7], Join(victim.signed.raw, 1)),
+            *case.came(liar, NotNeighbour((victim.peer,))),
+            *case.came(liar, Neighbour(True)),
+        ]
+        asked += asks(effects).count(victim.peer)
+    assert 1 <= asked <= 3, "in ten seconds"
+
+
 def test_asking_twice_is_accepted_twice_and_changes_nothing() -> None:
     """The first answer may have been lost."""
     case = Case()

@@ -19,6 +19,7 @@ from qcommons.base.errors import UsageError
 from qcommons.base.units import NS_PER_S
 from qcommons.mesh import frame, messages, puzzle, wire
 from qcommons.mesh.doorkeeper import LIMITS, Doorkeeper, Limits
+from qcommons.mesh.held import Held
 from qcommons.mesh.records import PeerId
 from qcommons.mesh.session import REASONS
 from qcommons.mesh.wire import (
@@ -38,6 +39,7 @@ from qcommons.mesh.wire import (
     Wire,
     Written,
 )
+from qcommons.mesh.wire_events import Crowded, Drop, Grows, NeverSent
 
 NOW = 10**15
 PING, PONG = messages.Ping(), messages.Pong()
@@ -289,9 +291,84 @@ def test_a_frame_that_is_begun_must_become_whole_in_time_and_each_has_its_own_ti
         >> at(NOW + 20 * second) >> Bytes(sealed(begun[10:])) << MessageIn(1, messages.Request(bytes(1_000)), 1_013)
         >> at(NOW + 25 * second) >> Bytes(sealed(begun[:500]))
         >> at(NOW + span) >> Woken("frame") << WakeAt(NOW + 25 * second + span, "frame")
-        >> at(NOW + 54 * second) >> Bytes(sealed(begun[500:600]))
+        >> at(NOW + 54 * second) >> Bytes(sealed(begun[500:600])) << Grows
         >> at(NOW + 25 * second + span) >> Woken("frame") << ToPipe << Ended("slow", "a frame is not whole after 30 s")
     )  # fmt: skip
+
+
+def test_a_frame_that_comes_slowly_is_told_of_once_a_second_and_a_fast_one_never() -> None:
+    client, server = open_pair()
+    begun = frame.encode(1, messages.Request(bytes(1_000)))
+
+    def tell(place: int, after_ms: int) -> list[Any]:
+        sealed = data_of(client._session.send(begun[place : place + 10]))  # type: ignore[union-attr]
+        return [one for one in server.handle(Bytes(sealed), NOW + after_ms * 1_000_000) if isinstance(one, Grows)]
+
+    told = [len(tell(10 * step, 250 * step)) for step in range(20)]
+    assert told == [0, 0, 0, 0, 1] + [0, 0, 0, 1] * 3 + [0, 0, 0]
+    client, server = open_pair()
+    line = data_of(client.handle(SendMessage(1, CHUNK), NOW))
+    pieces = [line[place : place + 4_096] for place in range(0, len(line), 4_096)]
+    heard = [one for piece in pieces for one in server.handle(Bytes(piece), NOW)]
+    assert [type(one) for one in heard] == [WakeAt, MessageIn]
+
+
+# --- what all hold
+
+
+def test_what_waits_in_all_wires_is_counted_and_the_end_of_one_gives_it_back() -> None:
+    held = Held(cap_bytes=3 << 20)
+    ends = [Wire(CONTEXTS[ALICE.hash], False, PeerId(BOB.hash), held=held) for _ in range(2)]
+    for end in ends:
+        Line(end, dialled())
+    assert held.used_bytes == 0
+    said: list[Any] = []
+    for id in range(5):
+        said += ends[0].handle(SendMessage(id, CHUNK), NOW)
+    assert held.used_bytes == ends[0].held_bytes and not [one for one in said if isinstance(one, Crowded)]
+    assert 5 * len(CHUNK.payload) <= held.used_bytes < 5 * (len(CHUNK.payload) + 1_000), "the pipe's share too"
+    for id in range(8):
+        said += ends[1].handle(SendMessage(id, CHUNK), NOW)
+    assert isinstance(said[-1], Crowded) and held.is_over
+    dropped = ends[1].handle(Drop("no room"), NOW)
+    assert dropped[-1] == Ended("full", "no room") and held.used_bytes == ends[0].held_bytes
+    while ends[0].held_bytes:
+        ends[0].handle(Written(0), NOW)
+    assert held.used_bytes == 0
+
+
+def test_a_frame_that_is_not_whole_is_held_too() -> None:
+    held = Held()
+    client = dialling()
+    server = Wire(CONTEXTS[BOB.hash], True, held=held)
+    Line(client, server)
+    begun = frame.encode(1, messages.Request(bytes(1 << 20)))
+    for place in (0, 400_000):
+        sealed = data_of(client._session.send(begun[place : place + 400_000]))  # type: ignore[union-attr]
+        server.handle(Bytes(sealed), NOW)
+        assert held.used_bytes == place + 400_000
+    server.handle(Bytes(data_of(client._session.send(begun[800_000:]))), NOW)  # type: ignore[union-attr]
+    assert held.used_bytes == 0
+
+
+@pytest.mark.parametrize("last", [Lost("reset"), Drop("no room")])
+def test_requests_that_never_left_are_named_before_the_end(last: Any) -> None:
+    """What was handed to the pipe may have arrived; what waited has not."""
+    client, _ = open_pair()
+    client.handle(SendMessage(1, messages.Request(bytes(200_000))), NOW)
+    for id in (2, 3):
+        client.handle(SendMessage(id, messages.Request(b"body")), NOW)
+        client.handle(SendMessage(id + 10, messages.Response(b"body")), NOW)
+    effects = [one for one in client.handle(last, NOW) if not isinstance(one, ToPipe)]
+    assert effects[0] == NeverSent((2, 3)) and isinstance(effects[1], Ended) and len(effects) == 2
+
+
+def test_the_two_short_ways_in_do_what_the_events_do() -> None:
+    client, server = open_pair()
+    sealed = data_of(client.send(7, messages.Request(b"\x06echo/1hello")))
+    assert server.receive(sealed, NOW) == [MessageIn(7, messages.Request(b"\x06echo/1hello"), 25)]
+    server.handle(Lost(), NOW)
+    assert server.receive(b"x", NOW) == [] and server.send(1, PING) == []
 
 
 # --- the door

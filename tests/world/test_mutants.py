@@ -174,7 +174,7 @@ MUTANTS: list[tuple[Change, Case, set[str]]] = [
     (shows_its_record_before_it_is_stored, SMALL, {"stored first"}),
     (gives_up_whom_it_lost, Case("partition-heal", 3, 8, 30), {"whole"}),
     (answers_twice, SMALL, {"answered once"}),
-    (loses_every_third_answer, Case("join", 3, 4, 20), {"answered once"}),
+    (loses_every_third_answer, Case("join", 4, 4, 20), {"answered once"}),
     (gives_the_answer_before, SMALL, {"right answer"}),
     (counts_whoever_calls, Case("foreign", 3, 4, 5), {"one network"}),
     (talks_after_hanging_up, Case("foreign", 3, 4, 5), {"ended"}),

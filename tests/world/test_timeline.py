@@ -25,7 +25,7 @@ def test_faults_are_read_from_text() -> None:
 @pytest.mark.parametrize(
     ("text", "named"),
     [("los=1", "no fault"), ("loss=much", "no number"), ("loss=0.9", "allowed 0 to 0.5"), ("loss.q=1", "it has: p"),
-     ("crash.every=0", "allowed 0.1"), ("crash=", "no number")],
+     ("crash.every=0", "crash.every = 0 s; allowed 0.1 to 10000 s"), ("crash=", "no number")],
 )  # fmt: skip
 def test_what_does_not_exist_is_refused_with_what_does(text: str, named: str) -> None:
     with pytest.raises(UsageError, match=named):

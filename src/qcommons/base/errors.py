@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["Corrupt", "PeerError", "QCommonsError", "Unavailable", "UsageError"]
+__all__ = ["Corrupt", "PeerError", "QCommonsError", "Unavailable", "UsageError", "raised_at"]
 
 
 class QCommonsError(Exception):
@@ -74,3 +74,11 @@ class Corrupt(QCommonsError):
 
     who = "qcommons"
     exit_code = 5
+
+
+def raised_at(error: BaseException) -> str:
+    """File and line of the code that raised it, "" where that is not known."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"

@@ -13,7 +13,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from qcommons.base.effects import note
+from qcommons.base.errors import UsageError
 from qcommons.mesh import events as e
+from qcommons.mesh.addresses import parse
 from qcommons.mesh.dialler import Dialling
 from qcommons.mesh.links import BYE_CODES, Conn
 from qcommons.mesh.messages import Bye, Hello, Message, Ping, Pong, Records
@@ -145,13 +147,13 @@ class Arrivals:
         code, text = core.links.refused(message)
         newest = None
         if not code:
-            learnt = core.book.learn(message.record, conn.peer, conn.scope, now_ns, needed=True)
+            learnt = core.book.learn(message.record, conn.peer, conn.scope, now_ns, guest=self.prefix(conn))
             core.carry(learnt.effects, core.book, now_ns)
             newest = learnt.signed
             if conn.state != "greeting":
                 return  # it was banned for that record
-            if newest is None or newest.peer != conn.peer:
-                code, text = "record", learnt.why or "the record is another node's"
+            if newest is None:
+                code, text = "record", learnt.why
         if code:
             facts = note("mesh_refused", peer=conn.peer.hex(), address=conn.address, code=code, why=text)
             core.out.append(facts)
@@ -176,6 +178,21 @@ class Arrivals:
 
     # links
 
+    def prefix(self, conn: Conn) -> str:
+        """Of the address at which the other end is; where a relay passes it on, of the relay's, since names of nodes
+        cost nothing."""
+        try:
+            address = parse(conn.address)
+        except UsageError:  # a form that only the driver knows
+            return conn.address
+        via = None if address.via is None else self._core.links.best.get(address.via)
+        return address.prefix if via is None or not via.is_direct else parse(via.address).prefix
+
+    def prefix_of(self, peer: PeerId) -> str:
+        """Of a linked peer; empty where it is not linked."""
+        conn = self._core.links.best.get(peer)
+        return "" if conn is None else self.prefix(conn)
+
     def up(self, conn: Conn, now_ns: int) -> None:
         """The first open link of a peer: the parts hear of it, then what waited for it goes out."""
         core, peer = self._core, conn.peer
@@ -183,6 +200,8 @@ class Arrivals:
         was_lost = entry.state == "lost"
         if not conn.inbound and conn.is_direct:
             entry.proven = conn.address
+        is_ours = not conn.inbound and conn.is_direct
+        core.carry(core.book.linked(peer, self.prefix(conn), is_ours, now_ns), core.book, now_ns)
         core.dialler.forget(peer)
         for number in core.dialler.rivals(peer, is_direct=conn.is_direct):
             if not core.dialler.under_way[number].ticket:

@@ -68,11 +68,15 @@ class MeshCore:
         self.out: list[e.Effect] = []
         self.left = False
         self.must_pump = False  # something may be dialled
+        self.book_version = 0
         self._draws = draws = Draws(rng)
         self.own = Own(crypto, version)
         self.guard = Guard()
         self.links = Links(self.me, network, self._is_link_kept)
-        self.book = PeerBook(crypto, self.own, self.is_kept, self._scope, self.guard.is_banned, book_cap)
+        self.book = PeerBook(
+            crypto, self.own, self.is_kept, self._scope, self.guard.is_banned, book_cap,
+            lambda peer: self._arrivals.prefix_of(peer),
+        )  # fmt: skip
         self.dialler = Dialler(self.book, self.own, draws)
         self.membership = Membership(self, self.book, self.own, crypto, draws, self.links.heard_ns)
         self.view = View(self, self.book, self.membership, self.own, draws)
@@ -95,6 +99,7 @@ class MeshCore:
             e.Linked: arrivals.linked,
             e.Unlinked: arrivals.unlinked,
             e.DialFailed: arrivals.dial_failed,
+            e.Moving: lambda event, now_ns: self.links.moved(event.conn, now_ns),
             e.Begin: self._begin,
             **self._wishes.takers(),
         }
@@ -187,15 +192,13 @@ class MeshCore:
 
     def carry(self, effects: Iterable[Any], part: PartBase, now_ns: int) -> None:
         """Carry out what `part` said, in order."""
-        carriers, best, out = self._carriers, self.links.best, self.out
         for effect in effects:
-            kind = type(effect)
-            if kind is ToPeer and (conn := best.get(effect.peer)) is not None:
-                out.append(self.links.send(conn, effect.id, effect.message, now_ns))
+            if type(effect) is ToPeer and (conn := self.links.best.get(effect.peer)) is not None:
+                self.out.append(self.links.send(conn, effect.id, effect.message, now_ns))
                 continue
-            act = carriers.get(kind)
+            act = self._carriers.get(type(effect))
             if act is None:
-                out.append(effect)
+                self.out.append(effect)
             else:
                 act(effect, part, now_ns)
 
@@ -246,9 +249,11 @@ class MeshCore:
             self.out.append(Send(ticket, what))
 
     def _learned(self, effect: inside.Learned, part: PartBase, now_ns: int) -> None:
+        self.book_version += 1
         self.carry(self.membership.learned(effect.signed, effect.is_new, now_ns), self.membership, now_ns)
 
     def _forgotten(self, peer: PeerId) -> None:
+        self.book_version += 1
         self.membership.forgotten(peer)
         self.news(peer, "forgotten", "no room, banned, or the owner's wish")
 
@@ -289,11 +294,13 @@ class MeshCore:
         self.must_pump = False
         for number in self.dialler.pump(now_ns):
             dialling = self.dialler.under_way[number]
-            if dialling.via is None or dialling.peer is None:
-                self.out.append(e.Dial(number, dialling.address, dialling.peer))
+            peer = dialling.peer
+            is_needed = bool(dialling.ticket) or not self.links.best or (peer is not None and peer in self.outbox)
+            if dialling.via is None or peer is None:
+                self.out.append(e.Dial(number, dialling.address, peer, None, is_needed))
                 continue
-            circuit, effects = self.relay.open(dialling.via, dialling.peer, now_ns)
-            self.out.append(e.Dial(number, dialling.address, dialling.peer, circuit))
+            circuit, effects = self.relay.open(dialling.via, peer, now_ns)
+            self.out.append(e.Dial(number, dialling.address, peer, circuit, is_needed))
             self.carry(effects, self.relay, now_ns)
 
     # time
@@ -314,6 +321,7 @@ class MeshCore:
         self.out.append(WakeAt(now_ns + self._draws.below(TICK_NS // 5), TICK))
 
     def _load_peer(self, key: str, value: bytes, now_ns: int) -> None:
+        self.book_version += 1
         said, addresses = self.book.load(key, value, now_ns)
         self.carry(said, self.book, now_ns)
         for address in addresses:

@@ -21,9 +21,9 @@ from qcommons.mesh.records import PeerId, PeerRecord, Signed
 __all__ = [
     "Answer", "Arrived", "Ask", "Asked", "Begin", "BlobCame", "BlobOpened", "BlobWanted", "Came", "ChunkRead",
     "ChunkWritten", "CloseBlob", "Crypto", "Dial", "DialFailed", "Effect", "Event", "Failed", "Found", "Got", "Hangup",
-    "Leave", "Linked", "MyAddresses", "MyAway", "MyOffers", "News", "OpenBlob", "OpenDoor", "PeerBanned",
-    "PeerForgotten", "ProbeHeard", "ProbeNews", "Publish", "Reached", "ReadChunk", "RelayIn", "RelayOut", "Seek",
-    "Transmit", "Unask", "Unlinked", "Withdrawn", "WriteChunk",
+    "Leave", "Linked", "Moving", "MyAddresses", "MyAway", "MyOffers", "News", "NotSent", "OpenBlob", "OpenDoor",
+    "OpenTopic", "PeerBanned", "PeerForgotten", "ProbeHeard", "ProbeNews", "Publish", "Reached", "ReadChunk", "RelayIn",
+    "RelayOut", "Seek", "Transmit", "Unask", "Unlinked", "Withdrawn", "WriteChunk",
 ]  # fmt: skip
 
 
@@ -61,6 +61,20 @@ class Came(msgspec.Struct, frozen=True):
     id: int
     message: Message
     size_bytes: int
+
+
+class Moving(msgspec.Struct, frozen=True):
+    """Bytes come of a message that is not whole yet: told once a second at most, and for 30 s at most a message."""
+
+    conn: int
+
+
+class NotSent(msgspec.Struct, frozen=True):
+    """Requests (ids of their frames) to `peer` that were given to a connection and never left this node."""
+
+    peer: PeerId
+    ids: tuple[int, ...]
+    why: str
 
 
 # events: this node's own wishes
@@ -130,6 +144,13 @@ class Publish(msgspec.Struct, frozen=True):
 
     topic: str
     payload: bytes
+
+
+class OpenTopic(msgspec.Struct, frozen=True):
+    """From now on news of `topic`, which no part checks, are passed on and come as `Send("topic/TOPIC", Arrived)`;
+    before, they are refused. Their origin is hearsay."""
+
+    topic: str
 
 
 class Unask(msgspec.Struct, frozen=True):
@@ -223,9 +244,9 @@ class RelayOut(msgspec.Struct, frozen=True):
 
 
 Event = (
-    Begin | Linked | Unlinked | DialFailed | Came | MyAddresses | MyOffers | MyOwner | MyAway | Reached | Ask | Unask
-    | Answer | OpenDoor | Publish | Seek | ProbeNews | BlobWanted | BlobOpened | ChunkRead | ChunkWritten | RelayOut
-    | PeerBanned | PeerForgotten | Leave | Woken
+    Begin | Linked | Unlinked | DialFailed | Came | Moving | NotSent | MyAddresses | MyOffers | MyOwner | MyAway
+    | Reached | Ask | Unask | Answer | OpenDoor | OpenTopic | Publish | Seek | ProbeNews | BlobWanted | BlobOpened
+    | ChunkRead | ChunkWritten | RelayOut | PeerBanned | PeerForgotten | Leave | Woken
 )  # fmt: skip
 
 
@@ -235,13 +256,15 @@ Event = (
 class Dial(msgspec.Struct, frozen=True):
     """Open a session with whoever is at `address`; anybody but `peer`, where given, is refused.
 
-    "relay/NODE" opens one inside a circuit through NODE: `circuit` names it (RelayIn, RelayOut).
+    "relay/NODE" opens one inside a circuit through NODE: `circuit` names it (RelayIn, RelayOut). is_needed: no other
+    link would do instead, so it is worth more work where a puzzle is asked (`puzzle.Effort`).
     """
 
     conn: int
     address: str
     peer: PeerId | None
     circuit: int | None = None
+    is_needed: bool = False
 
 
 class Transmit(msgspec.Struct, frozen=True):

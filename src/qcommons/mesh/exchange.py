@@ -7,12 +7,13 @@ A request ends exactly once, by whichever comes first:
     Response, Failure   from the peer that was asked
     deadline            `Failed("unavailable")`; the peer is told not to go on
     the link is lost    `Failed("unavailable")`, once it had been sent; whether it was carried out is not known
-    unsent              no link could be made in time
+    unsent              no link could be made in time, or the link ended before it left: nobody has carried it out
     Unask               nothing more is said
 
 Payload of a Request: u8 length of the protocol's name, the name, u64 nanoseconds that whoever asks will wait, the body.
 The time is a span, so clocks need not agree; time on the way comes on top of it, and the asker's own timer decides.
-Ids rise, and start with the clock: one that was used before a restart is not used again.
+Ids rise, and start with the clock: one that was used before a restart is not used again. What costs much to answer has
+a rate a peer (`pacing.py`).
 docs/protocol/exchange.md.
 """
 
@@ -25,9 +26,11 @@ import msgspec
 
 from qcommons.base.clock import duration_text
 from qcommons.base.effects import Send, note
+from qcommons.base.text import line
 from qcommons.base.units import NS_PER_S
-from qcommons.mesh.events import Answer, Ask, Asked, Failed, Got, OpenDoor, Unask, Withdrawn
+from qcommons.mesh.events import Answer, Ask, Asked, Failed, Got, NotSent, OpenDoor, Unask, Withdrawn
 from qcommons.mesh.messages import Cancel, Failure, Message, Request, Response
+from qcommons.mesh.pacing import PACED, Pacing
 from qcommons.mesh.parts import Blame, Effects, PartBase, Peers, ToPeer, Wishes
 from qcommons.mesh.records import PeerId
 from qcommons.mesh.timers import Deadlines
@@ -95,6 +98,7 @@ class Exchange(PartBase):
         self._served_to: dict[PeerId, dict[int, int]] = {}  # frame id -> serial
         self._serving_due: Deadlines[int] = Deadlines((self.NAME, "serving"), self._serving.__contains__)
         self._recent: dict[PeerId, dict[int, None]] = {}
+        self._pacing = Pacing()
         self.register(ECHO, _echo)
         for door in doors:
             self._open(door)
@@ -110,7 +114,9 @@ class Exchange(PartBase):
         self._later[_name(protocol)] = (protocol, later)
 
     def wishes(self) -> Wishes:
-        return {Ask: self.ask, Unask: self.unask, Answer: self.answer, OpenDoor: self.open_door}
+        return {
+            Ask: self.ask, Unask: self.unask, Answer: self.answer, OpenDoor: self.open_door, NotSent: self.not_sent,
+        }  # fmt: skip
 
     def open_door(self, event: OpenDoor, now_ns: int) -> Effects:
         self._open(event.protocol)
@@ -197,7 +203,7 @@ class Exchange(PartBase):
             return self._cancelled(peer, id)
         asking = self._asking.get(id)
         if asking is None or asking.peer != peer:
-            return self._unasked(peer, id)
+            return self._unasked(peer, id, now_ns)
         self._end(id, asking)
         if isinstance(message, Response):
             if asking.then is None:
@@ -207,11 +213,13 @@ class Exchange(PartBase):
         if message.who not in WHO:
             blame = Blame(peer, LIE_POINTS, f"a failure of kind {message.who[:40]!r}")
             return [blame, *_tell(asking, Failed("peer", "the peer failed in a way that does not exist"), now_ns)]
-        return _tell(asking, Failed(message.who, message.what, message.where, message.limit), now_ns)
+        said = Failed(message.who, *map(_shown, (message.what, message.where, message.limit)))
+        return _tell(asking, said, now_ns)
 
-    def _unasked(self, peer: PeerId, id: int) -> Effects:
-        """Too late, or repeated: ignored. But nobody can answer what was not asked yet."""
-        if id > self._last_id:
+    def _unasked(self, peer: PeerId, id: int, now_ns: int) -> Effects:
+        """Too late, repeated, or asked by a life before this one: ignored. But nobody can answer what is still to be
+        asked: ids begin with the clock."""
+        if id > max(self._last_id, now_ns):
             return [Blame(peer, LIE_POINTS, "an answer to what nobody asked")]
         return []
 
@@ -231,6 +239,8 @@ class Exchange(PartBase):
         if len(recent) > RECENT_MAX:
             del recent[next(iter(recent))]
         name = payload[1 : 1 + size]
+        if name in PACED and (refusal := self._pacing.refusal(peer, id, name, now_ns)) is not None:
+            return refusal
         handler = self._handlers.get(name)
         if handler is not None:
             return [ToPeer(peer, _answer(handler(peer, payload[head:], now_ns)), id)]
@@ -296,6 +306,7 @@ class Exchange(PartBase):
 
     def down(self, peer: PeerId, reason: str, now_ns: int) -> Effects:
         self._recent.pop(peer, None)
+        self._pacing.forget(peer)
         out: Effects = []
         for serial in list(self._served_to.get(peer, {}).values()):
             out += self._withdraw(serial, "its link was lost")
@@ -313,6 +324,17 @@ class Exchange(PartBase):
             return []
         self._end(id, asking)
         return _tell(asking, Failed("unavailable", f"the peer cannot be reached: {reason}", "link"), now_ns)
+
+    def not_sent(self, event: NotSent, now_ns: int) -> Effects:
+        """Given to a connection, and never left: unlike what was lost with its link, it can be asked again safely."""
+        out: Effects = []
+        for id in event.ids:
+            asking = self._asking.get(id)
+            if asking is not None and asking.peer == event.peer:
+                self._end(id, asking)
+                what = f"not sent, so not carried out: {event.why}; ask again"
+                out += _tell(asking, Failed("unavailable", what, "link"), now_ns)
+        return out
 
     def woken(self, token: Hashable, now_ns: int) -> Effects:
         out: Effects = []
@@ -352,6 +374,11 @@ def _answer(answer: bytes | Failed) -> Message:
         limit = f"{BODY_BYTES_MAX} bytes"
         return _failure(Failed("corrupt", f"an answer of {len(answer)} bytes; allowed {limit}", "body", limit))
     return Response(answer)
+
+
+def _shown(text: str) -> str:
+    """A peer's text, fit for logs and terminals."""
+    return line(text[:WHAT_MAX])
 
 
 def _failure(failed: Failed) -> Failure:

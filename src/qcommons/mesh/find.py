@@ -13,7 +13,7 @@ Source: k random walks (Lv, Cao, Cohen, Li, Shenker, ICS 2002, DOI 10.1145/51419
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 
 import msgspec
 import numpy as np
@@ -69,6 +69,53 @@ class _Search(msgspec.Struct):
     asked: Asked | None = None
 
 
+class _Offers:
+    """Who of the book offers what, by the engine's name: a question costs its answers, not a walk over the book. It
+    follows the book where that has changed; what has not is not read again."""
+
+    def __init__(self, peers: Peers) -> None:
+        self._peers = peers
+        self._version: int | None = None
+        self._read: dict[PeerId, Signed] = {}
+        self._qubits: dict[str, dict[PeerId, int]] = {}  # name -> peer -> the most qubits of its offers
+
+    def of(self, name: str, qubits: int) -> Iterator[Signed]:
+        """Records that offer it, this node's own first."""
+        own = self._peers.signed(self._peers.me)
+        if own is not None and _offered(own).get(name, -1) >= qubits:
+            yield own
+        self._follow()
+        for peer, most in self._qubits.get(name, {}).items():
+            if most >= qubits and peer != self._peers.me:
+                yield self._read[peer]
+
+    def _follow(self) -> None:
+        if self._version == self._peers.book_version:
+            return
+        self._version = self._peers.book_version
+        gone = dict.fromkeys(self._read)
+        for peer in self._peers.known():
+            signed, before = self._peers.signed(peer), self._read.get(peer)
+            if signed is None:
+                continue
+            gone.pop(peer, None)
+            if signed is not before:
+                self._forget(peer)
+                self._read[peer] = signed
+                for name, qubits in _offered(signed).items():
+                    self._qubits.setdefault(name, {})[peer] = qubits
+        for peer in gone:
+            self._forget(peer)
+
+    def _forget(self, peer: PeerId) -> None:
+        signed = self._read.pop(peer, None)
+        for name in _offered(signed) if signed is not None else ():
+            of_name = self._qubits[name]
+            del of_name[peer]
+            if not of_name:
+                del self._qubits[name]
+
+
 class Find(PartBase):
     """Asks on behalf of this node (`seek`), and answers and passes on the questions of others."""
 
@@ -78,6 +125,7 @@ class Find(PartBase):
         self._peers = peers
         self._exchange = exchange
         self._rng = rng
+        self._offers = _Offers(peers)
         self._searches: dict[int, _Search] = {}
         self._last = 0
         self._due: Deadlines[int] = Deadlines((self.NAME, "due"), self._searches.__contains__)
@@ -115,10 +163,9 @@ class Find(PartBase):
         """Look here; if that is not enough, send out so many walks."""
         name, qubits = _parsed(search.question.offer)
         skipped = comes_from or self._peers.me  # who asks knows itself
-        for peer in (self._peers.me, *self._peers.known()):
-            signed = self._peers.signed(peer)
-            if signed is not None and peer != skipped and _offers(signed, name, qubits):
-                search.found[peer] = signed
+        for signed in self._offers.of(name, qubits):
+            if signed.peer != skipped:
+                search.found[signed.peer] = signed
                 if len(search.found) >= search.question.count:
                     return self._end(search, now_ns)
         others = [peer for peer in self._peers.neighbours() if peer != comes_from]
@@ -168,7 +215,7 @@ class Find(PartBase):
         for raw in reply.records[:COUNT_MAX]:
             signed, said = self._peers.admit(raw, peer, now_ns)
             out += said
-            if signed is not None and signed.peer != self._peers.me and _offers(signed, name, qubits):
+            if signed is not None and signed.peer != self._peers.me and _offered(signed).get(name, -1) >= qubits:
                 search.found[signed.peer] = signed
         return out
 
@@ -197,9 +244,11 @@ def _parsed(offer: str) -> tuple[str, int]:
     return name, int(qubits)
 
 
-def _offers(signed: Signed, name: str, qubits: int) -> bool:
+def _offered(signed: Signed) -> dict[str, int]:
+    """Name -> the most qubits that it is offered with."""
+    found: dict[str, int] = {}
     for offer in signed.record.offers:
         match = OFFER.fullmatch(offer)
-        if match and match[1] == name and int(match[2]) >= qubits:
-            return True
-    return False
+        if match:
+            found[match[1]] = max(int(match[2]), found.get(match[1], 0))
+    return found

@@ -3,7 +3,8 @@
 Flow: RelayOpen, RelayData => *Forwarding* => the other end. Relays are neighbours who do a favour, so everything has a
 bound: 32 circuits, 4 by one opener and 8 to one target, 2 MiB/s each and 16 MiB/s together (what is above waits:
 256 KiB a direction at most, by the ends' credit), 30 s without a byte (sessions inside ping every 3 s).
-No relay over relay: both ends are linked directly, and the target has a reservation.
+No relay over relay: both ends are linked directly, and the target has a reservation. What a target gets by all openers
+together stays below what its guard admits of this relay: 4 circuits a second, 512 pieces a second in each.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ __all__ = ["Forwarding"]
 CIRCUITS_MAX, OPENER_MAX, TARGET_MAX = 32, 4, 8  # 32 circuits may hold 16 MiB
 CIRCUIT_BYTES = Rate(2 << 20, 512 << 10)
 ALL_BYTES = Rate(16 << 20, 4 << 20)
+PIECE_COST_BYTES = 4 << 10  # what a smaller piece is counted as
+WAITING_MAX = 4_096  # pieces: 256 KiB of them one byte each would take a hundred times that
+OPENINGS = Rate(4, 16)  # of circuits to one target
+CREDIT_STEP_BYTES = 16 << 10  # ends give credit in steps of 64 KiB
 IDLE_NS = 30 * NS_PER_S
 WHY_MAX = 200
 CHEAT_POINTS = 5
@@ -63,6 +68,7 @@ class Forwarding:
         self._circuits: dict[int, _Circuit] = {}
         self._by_frame: dict[tuple[PeerId, int], tuple[_Circuit, int]] = {}
         self._all = Bucket()
+        self._openings: dict[PeerId, Bucket] = {}  # to peers that are linked
         self.drains: Deadlines[int] = Deadlines(drain_token, lambda number: number in self._circuits)
         self.idle: Deadlines[int] = Deadlines(idle_token, lambda number: number in self._circuits)
 
@@ -72,6 +78,8 @@ class Forwarding:
     def open(self, opener: PeerId, id: int, target: PeerId, now_ns: int) -> Effects:
         """The caller has seen that `target` has a reservation."""
         why = self._refusal(opener, id, target)
+        if why is None and not self._openings.setdefault(target, Bucket()).take(OPENINGS, now_ns):
+            why = f"circuits to one target: {OPENINGS.per_s:g} a second"
         if why:
             return [ToPeer(opener, RelayClose(why), id), note("mesh_relay_refused", peer=opener.hex(), why=why)]
         own = self._last_id = new_id(self._peers.me, target, self._last_id, now_ns)
@@ -106,13 +114,16 @@ class Forwarding:
                 if here.came_bytes - here.credited_bytes > WINDOW_BYTES:
                     blame = Blame(peer, CHEAT_POINTS, f"more than {WINDOW_BYTES} bytes under way in a circuit")
                     return [blame, *self._close(circuit, "an end sent more than it had credit for")]
+                if len(here.waiting) >= WAITING_MAX:
+                    return self._close(circuit, f"{WAITING_MAX} pieces wait: send larger ones")
                 here.waiting.append(message)
                 return [] if circuit.draining else self._forward(circuit, now_ns)
             case RelayCredit(taken):
                 if taken <= 0:
                     return [Blame(peer, CHEAT_POINTS, f"credit for {taken} bytes in a circuit")]
                 credited = min(taken, there.came_bytes)  # an end cannot widen the other's window
-                if credited <= there.credited_bytes:
+                step_bytes = credited - there.credited_bytes
+                if step_bytes <= 0 or (step_bytes < CREDIT_STEP_BYTES and credited < there.came_bytes):
                     return []
                 there.credited_bytes = credited
                 return [ToPeer(there.peer, RelayCredit(credited), there.id)]
@@ -132,7 +143,7 @@ class Forwarding:
         for index in (0, 1):
             here, there = circuit.sides[index], circuit.sides[1 - index]
             while here.waiting:
-                size = len(here.waiting[0].payload)
+                size = max(len(here.waiting[0].payload), PIECE_COST_BYTES)
                 wait_ns = max(
                     circuit.bucket.when_ns(CIRCUIT_BYTES, now_ns, size), self._all.when_ns(ALL_BYTES, now_ns, size)
                 )
@@ -159,6 +170,7 @@ class Forwarding:
         return out
 
     def down(self, peer: PeerId) -> Effects:
+        self._openings.pop(peer, None)
         out: Effects = []
         for circuit in list(self._circuits.values()):
             for index, side in enumerate(circuit.sides):

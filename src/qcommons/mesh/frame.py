@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from typing import NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 import msgspec
 
 from qcommons.base.errors import PeerError, UsageError
 from qcommons.mesh import codec
-from qcommons.mesh.messages import ROWS, Message, Row
+from qcommons.mesh.messages import ROWS, Message, Request
 
 __all__ = [
     "CAPS_BYTES", "HEADER_BYTES", "TOTAL_CAP_BYTES", "Decoder", "MessageIn", "Outbox", "encode", "priority_of",
@@ -26,13 +27,23 @@ __all__ = [
 
 HEADER = struct.Struct(">IBQ")
 HEADER_BYTES = HEADER.size
-IDS = 1 << 64
 PIECE_BYTES_MIN = 4 << 10
 
-BY_NUMBER = {row.number: row for row in ROWS}
 BY_KIND = {row.kind: row for row in ROWS}
-READERS = {row.number: codec.reader(row.kind, row.items_max) for row in ROWS if not row.plain}
-WRITERS = {row.kind: codec.writer(row.kind) for row in ROWS if not row.plain}
+# longest payload, what reads it, name of the message
+IN: dict[int, tuple[int, Callable[[bytes], Message], str]] = {
+    row.number: (
+        row.payload_max,
+        row.kind if row.plain else codec.reader(row.kind, row.items_max),
+        row.kind.__name__,
+    )
+    for row in ROWS
+}
+REQUEST = BY_KIND[Request]
+# number, longest payload, what writes it (None: it is the message's one field)
+OUT: dict[type[Message], tuple[int, int, Callable[[Any], bytes] | None]] = {
+    row.kind: (row.number, row.payload_max, None if row.plain else codec.writer(row.kind)) for row in ROWS
+}
 
 MIB = 1 << 20
 # What may wait, by priority. 0: 32 of the largest beats; a peer that leaves more unread is gone. 1: some requests of
@@ -61,15 +72,17 @@ def encode(id: int, message: Message) -> bytes:
         UsageError: the id is none of 64 bits, or the message is longer than its row allows: the peer would end the
             session.
     """
-    row = BY_KIND[type(message)]
-    payload: bytes = message.payload if row.plain else WRITERS[row.kind](message)  # type: ignore[attr-defined]
-    if len(payload) > row.payload_max:
-        limit = f"{row.payload_max} bytes"
-        what = f"{row.kind.__name__} of {len(payload)} bytes; allowed {limit}: send it in several, or as a blob"
-        raise UsageError(what, where=row.kind.__name__, limit=limit)
-    if not 0 <= id < IDS:
-        raise UsageError(f"frame id {id}; allowed 0 to 2^64-1", where="id", limit="64 bits")
-    return HEADER.pack(len(payload), row.number, id) + payload
+    number, payload_max, write = OUT[type(message)]
+    payload: bytes = message.payload if write is None else write(message)  # type: ignore[attr-defined]
+    size = len(payload)
+    if size > payload_max:
+        kind, limit = type(message).__name__, f"{payload_max} bytes"
+        what = f"{kind} of {size} bytes; allowed {limit}: send it in several, or as a blob"
+        raise UsageError(what, where=kind, limit=limit)
+    try:
+        return HEADER.pack(size, number, id) + payload
+    except struct.error:
+        raise UsageError(f"frame id {id}; allowed 0 to 2^64-1", where="id", limit="64 bits") from None
 
 
 class Decoder:
@@ -84,14 +97,22 @@ class Decoder:
         self.error: PeerError | None = None
         self.frames = 0
         self.waiting_bytes = 0
-        self._begun: tuple[Row, int, int] | None = None  # row, id and length of the frame whose payload is coming
+        # what reads it, id and length of the frame whose payload is coming
+        self._begun: tuple[Callable[[bytes], Message], int, int] | None = None
         self._pieces: list[bytes | bytearray] = []  # of that payload; else of a header
 
     def feed(self, data: bytes) -> list[MessageIn]:
         """The messages that these bytes complete."""
         messages: list[MessageIn] = []
+        size = len(data)
         if self.error is None:
             try:
+                if not self.waiting_bytes and size >= HEADER_BYTES:
+                    length, number, id = HEADER.unpack_from(data)
+                    row = IN.get(number)
+                    if length + HEADER_BYTES == size and row is not None and length <= row[0]:
+                        self.frames += 1  # one whole frame: nearly always
+                        return [MessageIn(id, row[1](data[HEADER_BYTES:]), size)]
                 self._feed(data, messages)
             except PeerError as error:
                 self.error = error
@@ -102,13 +123,13 @@ class Decoder:
     def _feed(self, data: bytes, messages: list[MessageIn]) -> None:
         at = 0
         if self._begun is not None:
-            row, id, length = self._begun
+            read, id, length = self._begun
             at = length + HEADER_BYTES - self.waiting_bytes
             if len(data) < at:
                 self._keep(data)
                 return
             self._keep(data[:at])
-            messages.append(_message_in(row, id, b"".join(self._pieces)))
+            messages.append(MessageIn(id, read(b"".join(self._pieces)), HEADER_BYTES + length))
             self.waiting_bytes, self._begun, self._pieces = 0, None, []
         elif self._pieces:
             data = b"".join(self._pieces) + data
@@ -116,15 +137,15 @@ class Decoder:
         size = len(data)
         while size - at >= HEADER_BYTES:
             length, number, id = HEADER.unpack_from(data, at)
-            known = BY_NUMBER.get(number)
-            if known is None or length > known.payload_max:
-                _refuse(known, number, length)
+            row = IN.get(number)
+            if row is None or length > row[0]:
+                _refuse(number, length)
             at += HEADER_BYTES
             if length > size - at:
-                self._begun = known, id, length
+                self._begun = row[1], id, length
                 self.waiting_bytes = HEADER_BYTES
                 break
-            messages.append(_message_in(known, id, data[at : at + length]))
+            messages.append(MessageIn(id, row[1](data[at : at + length]), HEADER_BYTES + length))
             at += length
         if at < size:
             self._keep(data[at:])
@@ -140,16 +161,12 @@ class Decoder:
             self._pieces.append(bytearray(data))
 
 
-def _message_in(row: Row, id: int, payload: bytes) -> MessageIn:
-    message = row.kind(payload) if row.plain else READERS[row.number](payload)
-    return MessageIn(id, message, HEADER_BYTES + len(payload))
-
-
-def _refuse(row: Row | None, number: int, length: int) -> NoReturn:
-    if row is None:
+def _refuse(number: int, length: int) -> NoReturn:
+    if number not in IN:
         raise PeerError(f"frame type 0x{number:02x} is none of {len(ROWS)} that are known", where="frame type")
-    limit = f"{row.payload_max} bytes"
-    raise PeerError(f"{row.kind.__name__} of {length} bytes; allowed {limit}", where="frame length", limit=limit)
+    payload_max, _, name = IN[number]
+    limit = f"{payload_max} bytes"
+    raise PeerError(f"{name} of {length} bytes; allowed {limit}", where="frame length", limit=limit)
 
 
 class Outbox:
@@ -193,6 +210,11 @@ class Outbox:
                 self.waiting_bytes -= size
                 frames.append(frame)
         return frames
+
+    def requests(self) -> tuple[int, ...]:
+        """Ids of the requests among them, in order."""
+        queue = self._queues[REQUEST.priority]
+        return tuple(int.from_bytes(frame[5:HEADER_BYTES], "big") for frame in queue if frame[4] == REQUEST.number)
 
     def drained(self) -> tuple[int, ...]:
         """Priorities that had refused a frame and are now below half of what they may hold; each is told once."""

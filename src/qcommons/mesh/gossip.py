@@ -6,20 +6,20 @@ batches and these additions for links that lose and networks that fall apart:
 
     neighbour is   it gets                        becomes the other when
     eager          news at once                   it says Prune, or sends what is here already (it is told Prune)
-    lazy           the keys, within 25 ms (Have)  it says Graft, or knows keys that did not come here within 100 ms
+    lazy           the keys, after 0.1 s (Have)   it says Graft, or knows keys that did not come here within 25 ms
                                                   (Want and Graft to it), or an eager neighbour was lost
 
     new neighbour  both tell all keys of the last 5 minutes: what was said beyond a gap arrives when it closes
     every 5 s      the next neighbour in turn is told the keys of the last 30 s again, as far as it may lack them
 
-A node sends about one whole news and a few keys for each, whatever the size of the network. Repair is pulled at the
-puller's pace, and so stays below what the guard lets pass. docs/protocol/gossip.md.
+A node sends about one whole news and a few keys for each, whatever the size of the network. What goes to one peer,
+pushed or pulled, stays below what its guard lets pass, whoever caused it: `news_gate.py` says how much of the news of
+others passes at all. docs/protocol/gossip.md.
 """
 
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 
 import msgspec
@@ -29,67 +29,50 @@ from qcommons.base.effects import Send, note
 from qcommons.base.units import NS_PER_S
 from qcommons.mesh import messages as m
 from qcommons.mesh.bucket import Bucket, Rate
-from qcommons.mesh.events import Arrived, Publish
+from qcommons.mesh.events import Arrived, OpenTopic, Publish
 from qcommons.mesh.news import KEPT_NS, KEY_BYTES, SKEW_MS, Kept, NewsShelf, news_key
+from qcommons.mesh.news_gate import NewsGate
 from qcommons.mesh.parts import Blame, Effects, PartBase, Peers, ToPeer, Wishes
+from qcommons.mesh.promises import PEER_MAX, Promises
 from qcommons.mesh.records import PeerId
-from qcommons.mesh.timers import Alarm, Deadlines
+from qcommons.mesh.timers import Alarm
 
 __all__ = ["PAYLOAD_BYTES_MAX", "Accept", "Gossip", "Heard"]
 
-# (topic, origin, payload) -> True: good; False: cannot be judged here, drop it; text: why nobody honest passes it on
-Accept = Callable[[str, PeerId, bytes], bool | str]
+# news -> empty: its origin signed topic, seq and payload; else why nobody honest passes it on. It depends on nothing
+# but the news, so that whoever passed them on has judged the same.
+Accept = Callable[[m.Gossip], str]
 # (origin, seq, payload, now_ns): who hears instead of the door "topic/TOPIC"
 Heard = Callable[[PeerId, int, bytes, int], Effects]
 
 TOPIC = re.compile(r"[a-z][a-z0-9._-]{0,63}")
 PAYLOAD_BYTES_MAX = 1 << 16
 SEQ_MAX = 1 << 53  # milliseconds since 1970 until far beyond what any clock shows
-HOPS_MAX = 64  # a tree over 10,000 nodes of 7 neighbours is 10 deep; further on the news is told, not pushed
+HOPS_MAX = 64  # a tree over 10,000 nodes of 7 neighbours is 10 deep; the count is for people, and stops here
 MS = 1_000_000
 
-FLUSH_NS = 25 * MS  # keys wait for company
-FIRST_WAIT_NS = 100 * MS  # the tree is nearly always faster than that
-WANT_WAIT_NS = NS_PER_S
-BATCH_NS = 100 * MS
-TRIES_MAX = 4
+# Keys wait for company, and until the news themselves and what they set off are through: by then most of those who
+# would lack them have them. With the wait before they are asked for (promises.py) it is what repair takes.
+FLUSH_NS = 100 * MS
 TICK_NS = 5 * NS_PER_S
 TOLD_AGAIN_NS = 30 * NS_PER_S
 KEYS_MAX = 1_024  # a Have or Want
 WANT_KEYS_MAX = 128
-SOURCES_MAX = 8
-MISSING_PEER_MAX = 2_048  # all that a peer can have kept
-MISSING_MAX = 8_192  # 3 MB
-BROKEN_MAX = 100  # news that were told of and never came: the loss of a bad line explains some
-
-ORIGIN_NEWS, ORIGIN_BYTES = Rate(20, 1_000), Rate(256 << 10, 4 << 20)
-ALL_NEWS = Rate(100, 4_096)
-ORIGINS_MAX = 1_024
-PULLED_NEWS = Rate(150, 600)  # keys asked of one peer; guard.RATES lets 200 news a second pass
+# Pushed at once to one peer; what is more it is told of. With what it asks for this stays below its guard.RATES.
+PUSHED_NEWS = Rate(150, 600)
 GIVEN_BYTES = Rate(2 << 20, 8 << 20)  # to one peer: all that is kept, twice at once
+PRUNE_AGAIN_NS = NS_PER_S  # a burst that crosses on the way is answered once
 INVALID_POINTS = 5  # five in a minute are a nuisance, twenty a ban
 MALFORMED_POINTS = 20
-BROKEN_POINTS = 10
 NOTE_EVERY_NS = NS_PER_S
 
 
-class _Missing(msgspec.Struct):
-    sources: list[PeerId]
-    tries: int = 0
-
-
-class _Origin(msgspec.Struct):
-    news: Bucket
-    bytes: Bucket
-
-
 class _Puller(msgspec.Struct):
-    """What one linked peer is owed and owes. told: news that only it has told of, so far."""
+    """What one linked peer gets. prune_ns: when it may be told Prune again."""
 
-    pulled: Bucket
     given: Bucket
-    told: int = 0
-    broken: int = 0
+    pushed: Bucket
+    prune_ns: int = 0
 
 
 class Gossip(PartBase):
@@ -101,21 +84,19 @@ class Gossip(PartBase):
     def __init__(self, peers: Peers, rng: np.random.Generator) -> None:
         self._peers = peers
         self._rng = rng
-        self._accept: dict[str, Accept] = {}
+        self._accept: dict[str, Accept | None] = {}  # of the topics that are passed on; None: nobody can check them
         self._heard: dict[str, Heard] = {}
         self._shelf = NewsShelf()
         self._last_seq = 0
         self._eager: dict[PeerId, None] = {}
         self._lazy: dict[PeerId, None] = {}
         self._untold: dict[PeerId, list[bytes]] = {}
-        self._missing: dict[bytes, _Missing] = {}
-        self._due: Deadlines[bytes] = Deadlines((self.NAME, "missing"), self._missing.__contains__)
+        self._promises = Promises((self.NAME, "missing"), peers.is_linked, self._is_near)
         self._flush = Alarm((self.NAME, "flush"))
         self._tick = Alarm((self.NAME, "tick"))
         self._turn = 0
         self._pullers: dict[PeerId, _Puller] = {}
-        self._origins: OrderedDict[bytes, _Origin] = OrderedDict()
-        self._all = Bucket()
+        self._gate = NewsGate(lambda origin: peers.signed(origin) is not None)
         self._dropped: dict[str, tuple[int, int]] = {}  # why -> (not noted yet, when to note)
         self._takers: dict[type[m.Message], Callable[..., Effects]] = {
             m.Gossip: self._news, m.Have: self._have, m.Want: self._want, m.Graft: self._graft, m.Prune: self._prune
@@ -124,23 +105,36 @@ class Gossip(PartBase):
     # this node's own
 
     def validate(self, topic: str, accept: Accept) -> None:
-        """News of `topic` are passed on and heard only where `accept` says so."""
+        """News of `topic` are passed on and heard where `accept` finds their origin's signature."""
         self._accept[topic] = accept
+
+    def open_topic(self, event: OpenTopic, now_ns: int) -> Effects:
+        """News of a topic that nobody can check: what they say is hearsay, and who tells them pays for them."""
+        self._accept.setdefault(event.topic, None)
+        return []
 
     def listen(self, topic: str, heard: Heard) -> None:
         """`heard` gets what comes under `topic`, in place of the door."""
         self._heard[topic] = heard
 
     def wishes(self) -> Wishes:
-        return {Publish: self.publish}
+        return {Publish: self.publish, OpenTopic: self.open_topic}
+
+    def next_seq(self, now_ns: int) -> int:
+        """The seq of this node's next news: milliseconds since 1970, each greater than the one before."""
+        self._last_seq = max(self._last_seq + 1, now_ns // MS)
+        return self._last_seq
 
     def publish(self, event: Publish, now_ns: int) -> Effects:
         """To all others; nothing comes back to this node itself."""
-        seq = self._last_seq = max(self._last_seq + 1, now_ns // MS)
-        news = m.Gossip(event.topic, self._peers.me, seq, event.payload, 0)
-        why = _malformed(news) or self._over_rate(news, now_ns)
+        return self.say(event.topic, event.payload, self.next_seq(now_ns), now_ns)
+
+    def say(self, topic: str, payload: bytes, seq: int, now_ns: int) -> Effects:
+        """As `publish`, where the payload holds a signature over `next_seq`."""
+        news = m.Gossip(topic, self._peers.me, seq, payload, 0)
+        why = _malformed(news) or self._gate.mine(len(payload), now_ns)
         if why:
-            return [note("mesh_news_refused", why=why, topic=event.topic[:80], origin="this node")]
+            return [note("mesh_news_refused", why=why, topic=topic[:80], origin="this node")]
         return self._spread(news_key(news), Kept(news, now_ns, None, []), now_ns)
 
     # messages
@@ -153,19 +147,12 @@ class Gossip(PartBase):
         if malformed:
             return [Blame(peer, MALFORMED_POINTS, f"news: {malformed}")]
         key = news_key(news)
-        self._found(key)
+        self._promises.kept(peer, key)
         if self._shelf.has_seen(key):
-            return self._again(peer, key)
-        why = self._stale(news, now_ns) or self._over_rate(news, now_ns)
-        if why:
-            return self._drop(why, peer, now_ns)
-        accept = self._accept.get(news.topic)
-        verdict = True if accept is None else accept(news.topic, PeerId(news.origin), news.payload)
-        if verdict is not True:
-            self._shelf.mark(key, news.seq)
-            if isinstance(verdict, str):
-                return [Blame(peer, INVALID_POINTS, f"news of topic {news.topic}: {verdict}")]
-            return self._drop("cannot be judged", peer, now_ns)
+            return self._again(peer, key, now_ns)
+        refused = self._refused(peer, news, now_ns)
+        if refused is not None:
+            return refused
         onward = m.Gossip(news.topic, news.origin, news.seq, news.payload, min(news.hops + 1, HOPS_MAX))
         out = self._spread(key, Kept(onward, now_ns, peer, [peer]), now_ns)
         if news.origin == self._peers.me:  # said before a restart, or in this node's name
@@ -175,50 +162,70 @@ class Gossip(PartBase):
             return out + heard(PeerId(news.origin), news.seq, news.payload, now_ns)
         return [*out, Send(f"topic/{news.topic}", Arrived(PeerId(news.origin), news.seq, news.payload))]
 
+    def _refused(self, peer: PeerId, news: m.Gossip, now_ns: int) -> Effects | None:
+        """What follows where news do not pass; None where they do. What was refused is not remembered: it may come
+        again by somebody who pays, and what no room is left for must not fill the memory."""
+        why = self._stale(news, now_ns)
+        if why:
+            return self._drop(why, peer, now_ns)
+        if news.topic not in self._accept:
+            self._gate.refused(peer, now_ns)
+            return self._drop("no such topic here", peer, now_ns)
+        origin, size_bytes = PeerId(news.origin), len(news.payload)
+        accept = self._accept[news.topic]
+        if accept is None:
+            why = self._gate.told(peer, size_bytes, now_ns)
+            return self._drop(why, peer, now_ns) if why else None
+        why = self._gate.why_not(origin, size_bytes, now_ns)
+        if why:
+            return self._drop(why, peer, now_ns)
+        why = accept(news)
+        if why:
+            return [Blame(peer, INVALID_POINTS, f"news of topic {news.topic}: {why}")]
+        self._gate.passed(origin, size_bytes, now_ns)
+        return None
+
     def _spread(self, key: bytes, kept: Kept, now_ns: int) -> Effects:
         self._shelf.keep(key, kept)
         out: Effects = []
-        pushed = kept.news.hops < HOPS_MAX
-        if pushed:
-            out += [ToPeer(peer, kept.news) for peer in self._eager if peer not in kept.holders]
-        for peer in self._lazy if pushed else (*self._eager, *self._lazy):
-            if peer not in kept.holders:
-                self._untold.setdefault(peer, []).append(key)
-        if self._untold:
-            out += self._flush.at(now_ns + FLUSH_NS)
+        untold = [peer for peer in self._lazy if peer not in kept.holders]
+        for peer in self._eager:
+            if peer in kept.holders:
+                continue
+            if self._puller(peer).pushed.take(PUSHED_NEWS, now_ns):
+                out.append(ToPeer(peer, kept.news))
+            else:
+                untold.append(peer)
+        for peer in untold:
+            self._untold.setdefault(peer, []).append(key)
+        if untold:
+            out += self._flush.at(now_ns + self._around(FLUSH_NS))
         return out + self._tick.at(now_ns + self._around(TICK_NS))
 
-    def _again(self, peer: PeerId, key: bytes) -> Effects:
+    def _again(self, peer: PeerId, key: bytes, now_ns: int) -> Effects:
         """It came over two ways: the later one leaves the tree, unless the link itself repeated it."""
         kept = self._shelf.get(key)
         if kept is not None:
             kept.held_by(peer)
             if kept.via == peer:
                 return []
-        _move(peer, self._eager, self._lazy)
+        puller = self._puller(peer)
+        if not _move(peer, self._eager, self._lazy) and now_ns < puller.prune_ns:
+            return []
+        puller.prune_ns = now_ns + PRUNE_AGAIN_NS
         return [ToPeer(peer, m.Prune())]
 
     def _have(self, peer: PeerId, have: m.Have, now_ns: int) -> Effects:
         if len(have.keys) > KEYS_MAX or any(len(key) != KEY_BYTES for key in have.keys):
             return [Blame(peer, MALFORMED_POINTS, "keys of news in another form than 1,024 of 16 bytes")]
-        puller, out, beyond = self._puller(peer), Effects(), 0
+        lacked: list[bytes] = []
         for key in have.keys:
             kept = self._shelf.get(key)
             if kept is not None:
                 kept.held_by(peer)
-                continue
-            if self._shelf.has_seen(key):
-                continue
-            missing = self._missing.get(key)
-            if missing is not None:
-                if peer not in missing.sources and len(missing.sources) < SOURCES_MAX:
-                    missing.sources.append(peer)
-            elif puller.told >= MISSING_PEER_MAX or len(self._missing) >= MISSING_MAX:
-                beyond += 1
-            else:
-                puller.told += 1
-                self._missing[key] = _Missing([peer])
-                out += self._due.add(now_ns + FIRST_WAIT_NS, key)
+            elif not self._shelf.has_seen(key):
+                lacked.append(key)
+        out, beyond = self._promises.told(peer, lacked, now_ns)
         return out + self._drop("told of more than can be asked for", peer, now_ns) if beyond else out
 
     def _want(self, peer: PeerId, want: m.Want, now_ns: int) -> Effects:
@@ -250,17 +257,6 @@ class Gossip(PartBase):
             return "made more than 10 minutes away from now"
         return "too many news to tell them apart" if self._shelf.is_full() else None
 
-    def _over_rate(self, news: m.Gossip, now_ns: int) -> str | None:
-        origin = self._origins.get(news.origin)
-        if origin is None:
-            origin = self._origins[news.origin] = _Origin(Bucket(), Bucket())
-            if len(self._origins) > ORIGINS_MAX:
-                self._origins.popitem(last=False)
-        self._origins.move_to_end(news.origin)
-        if not origin.news.take(ORIGIN_NEWS, now_ns) or not origin.bytes.take(ORIGIN_BYTES, now_ns, len(news.payload)):
-            return "one origin says more than 20 news or 256 KiB a second"
-        return None if self._all.take(ALL_NEWS, now_ns) else "all say more than 100 news a second"
-
     def _drop(self, why: str, peer: PeerId, now_ns: int) -> Effects:
         """Counts, and notes at most once a second a reason."""
         count, next_ns = self._dropped.get(why, (0, 0))
@@ -275,62 +271,29 @@ class Gossip(PartBase):
     def _puller(self, peer: PeerId) -> _Puller:
         puller = self._pullers.get(peer)
         if puller is None:
-            puller = self._pullers[peer] = _Puller(Bucket(), Bucket())
+            puller = _Puller(Bucket(), Bucket())
+            if self._peers.is_linked(peer):
+                self._pullers[peer] = puller
         return puller
 
-    def _found(self, key: bytes) -> _Missing | None:
-        missing = self._missing.pop(key, None)
-        if missing is not None:
-            first = self._pullers.get(missing.sources[0])
-            if first is not None and first.told:
-                first.told -= 1
-        return missing
+    def _is_near(self, peer: PeerId) -> bool:
+        return peer in self._eager or peer in self._lazy
 
     def _pull(self, now_ns: int) -> Effects:
-        wanted: dict[PeerId, list[bytes]] = {}
-        late: dict[PeerId, int] = {}
+        wanted, timer = self._promises.due(now_ns)
         out: Effects = []
-        for key in self._due.due(now_ns):
-            missing = self._missing[key]
-            sources = [peer for peer in missing.sources if self._peers.is_linked(peer)]
-            if not sources or missing.tries >= TRIES_MAX:
-                out += self._give_up(key, sources)
-                continue
-            source = sources[missing.tries % len(sources)]
-            pulled = self._puller(source).pulled
-            if not pulled.take(PULLED_NEWS, now_ns):
-                # each waits for a token of its own, and some for company: thousands that come back at once, for one
-                # to pass, would cost the square of their number
-                late[source] = late.get(source, 0) + 1
-                when_ns = pulled.when_ns(PULLED_NEWS, now_ns, late[source])
-                out += self._due.add(-(-when_ns // BATCH_NS) * BATCH_NS, key)
-                continue
-            missing.tries += 1
-            wanted.setdefault(source, []).append(key)
-            out += self._due.add(now_ns + WANT_WAIT_NS, key)
         for peer, keys in wanted.items():
             if _move(peer, self._lazy, self._eager):
                 out.append(ToPeer(peer, m.Graft()))
             out += [ToPeer(peer, m.Want(part)) for part in _parts(keys, WANT_KEYS_MAX)]
-        return out + self._due.again()
-
-    def _give_up(self, key: bytes, sources: list[PeerId]) -> Effects:
-        self._found(key)
-        out: Effects = []
-        for peer in sources:
-            puller = self._puller(peer)
-            puller.broken += 1
-            if puller.broken >= BROKEN_MAX:
-                puller.broken = 0
-                out.append(Blame(peer, BROKEN_POINTS, f"told of {BROKEN_MAX} news that it did not give"))
-        return out
+        return out + timer
 
     def _tell(self, peer: PeerId, since_ns: int, keys_max: int) -> Effects:
         keys = [key for key, kept in self._shelf.newest(since_ns) if peer not in kept.holders]
         return [ToPeer(peer, m.Have(part)) for part in _parts(keys[:keys_max], KEYS_MAX)]
 
     def woken(self, token: Hashable, now_ns: int) -> Effects:
-        if token == self._due.token:
+        if token == self._promises.token:
             return self._pull(now_ns)
         out: Effects = []
         if token == self._flush.token and self._flush.rings(now_ns):
@@ -364,7 +327,7 @@ class Gossip(PartBase):
             if peer in self._eager or peer in self._lazy:
                 return []
             self._eager[peer] = None
-            return self._tell(peer, now_ns - KEPT_NS, MISSING_PEER_MAX)
+            return self._tell(peer, now_ns - KEPT_NS, PEER_MAX)
         self._untold.pop(peer, None)
         self._lazy.pop(peer, None)
         if peer not in self._eager:
@@ -381,6 +344,8 @@ class Gossip(PartBase):
     def down(self, peer: PeerId, reason: str, now_ns: int) -> Effects:
         """The core says `neighbour` before, where it was one."""
         self._pullers.pop(peer, None)
+        self._promises.down(peer)
+        self._gate.forget(peer)
         return []
 
 

@@ -6,15 +6,17 @@ Flow: Linked, Came(Hello, Bye, Ping, Pong), Unlinked, time -> *Links* -> Transmi
     greeting  the session stands; this node's Hello is out, the peer's is awaited (5 s)
     open      both greeted. The first one of a peer is `Up`
     draining  another connection of the pair is in use: nothing more is sent here but Bye, what comes still counts;
-              closed when both have said Bye, or after 5 s
+              closed when both have said Bye, or after 5 s; open again where the peer has no other
     closing   hung up; ends with Unlinked
 
 Which of two connections of a pair stays is the same at both ends: the direct one before one through a relay; the newer
 where the older is 10 s older (its other end has lost it); else the one that the node with the lower hash dialled; of
-two dialled by one node the later. What is queued on the loser is before its Bye, so nothing is lost.
+two dialled by one node the later. What is queued on the loser is before its Bye, so nothing is lost. Each end judges
+once both have greeted on both, so whoever hears that its only connection lost knows better: the other one is of before
+its restart, and it says so (Bye with "only").
 
-An open link that brought nothing for 3 s is pinged, after 6 s it is dead. One that is no neighbour's closes after 60 s
-without traffic but Ping, Pong and Beats; sooner where there are many.
+An open link that brought nothing, not even a piece of a message, for 3 s is pinged, after 6 s it is dead. One that is
+no neighbour's closes after 60 s without traffic but Ping, Pong and Beats; sooner where there are many.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import msgspec
 
 from qcommons.base.effects import Note, note
 from qcommons.base.errors import UsageError
+from qcommons.base.text import line
 from qcommons.base.units import NS_PER_S
 from qcommons.mesh.addresses import Scope, parse
 from qcommons.mesh.events import Hangup, Linked, Transmit
@@ -58,13 +61,14 @@ BYE_CODES = {
     "record": "the peer record is not good",
     "self": "it is the same node",
     "forgotten": "the owner forgot the peer",
+    "only": "there is no other connection of the pair here",  # ends nothing: it answers a "duplicate"
 }
 QUIET = (Ping, Pong, Beats)  # no traffic that keeps a link
 
 
 class Conn(msgspec.Struct):
     """One connection. ticket: under which its begin or end is told; why: it was hung up. used_ns: last traffic;
-    heard_ns: last message of any kind; ping_ns: 0 where no ping is under way."""
+    heard_ns: last message of any kind, or piece of one; ping_ns: 0 where no ping is under way."""
 
     number: int
     peer: PeerId
@@ -145,7 +149,7 @@ class Links:
         if hello.network != self.network:
             return "network", f"this is network {self.network!r}, not {hello.network[:64]!r}"
         if not any(protocol.rpartition(".")[0] == MAJOR for protocol in hello.protocols):
-            return "version", f"spoken here: {PROTOCOL}; there: {', '.join(hello.protocols)[:100]}"
+            return "version", f"spoken here: {PROTOCOL}; there: {_shown(', '.join(hello.protocols)[:100])}"
         return "", ""
 
     def opened(self, conn: Conn, now_ns: int) -> Effects:
@@ -174,13 +178,27 @@ class Links:
 
     def bye(self, conn: Conn, message: Bye, now_ns: int) -> Effects:
         """The peer's last word."""
+        if message.code == "only":
+            return self._restored(conn, now_ns)
         if message.code == "duplicate":
+            if not conn.said_bye and len(self.of(conn.peer)) == 1:
+                return [Transmit(conn.number, 0, Bye("only", BYE_CODES["only"]))]
             conn.heard_bye = True
-            # else the connection that the peer prefers is still to come: this one serves until then
+            # else the connection that the peer prefers has not greeted here: this one serves until then
             return self._hung_up(conn, "duplicate", now_ns) if conn.said_bye else []
         code = message.code if message.code in BYE_CODES else "unknown"
         out: Effects = [note("mesh_bye", peer=conn.peer.hex(), code=code, text=_shown(message.text))]
         return out + self._hung_up(conn, f"said goodbye ({code}): {_shown(message.text)}", now_ns)
+
+    def _restored(self, conn: Conn, now_ns: int) -> Effects:
+        """The peer has no connection but the one that lost here: what won has lost its other end."""
+        if conn.state != "draining":
+            return []
+        winner = self.best.get(conn.peer)
+        out = self._hung_up(winner, "the peer has it no more", now_ns) if winner is not None else []
+        conn.state, conn.state_ns, conn.said_bye = "open", now_ns, False
+        self.best[conn.peer] = conn
+        return [*out, Up(conn)]
 
     def end(self, conn: Conn, code: str, text: str, now_ns: int) -> Effects:
         """Say Bye and hang up."""
@@ -220,6 +238,12 @@ class Links:
         conn.bytes_in += size_bytes
         if type(message) not in QUIET:
             conn.used_ns = now_ns
+
+    def moved(self, number: int, now_ns: int) -> None:
+        """A piece of a message came: a slow line is not silent."""
+        conn = self.conns.get(number)
+        if conn is not None:
+            conn.heard_ns = now_ns
 
     def ping(self, conn: Conn, now_ns: int) -> Transmit:
         """Ask for a sign of life, and measure the round trip."""
@@ -269,5 +293,5 @@ class Links:
 
 
 def _shown(text: str) -> str:
-    """A peer's text, fit for a log."""
-    return "".join(c if c.isprintable() else "?" for c in text[:200])
+    """A peer's text, fit for a log and a terminal."""
+    return line(text[:200])

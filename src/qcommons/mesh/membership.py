@@ -13,7 +13,7 @@ second however large the network is. Where the book is full not everybody knows 
 the way: then only linked peers are judged.
 
 A node that was frozen has judged nobody meanwhile: silence counts from its waking. What is passed on stands in
-`telling.py`.
+`telling.py`, whose word is doubted in `doubts.py`.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ FROZEN_NS = 3 * NS_PER_S  # a tick so late means that this node slept, not the o
 TELLERS_MAX = 12  # kept of one beat; whoever told it later is told it in vain
 WANTS_MAX = 256
 A_TELLER_MAX = 128  # a second: names that somebody made up must not crowd out the others
+A_TELLER_ASKS_MAX = 8  # messages a second that ask it: below guard.RATES, whatever it was made to tell
+PASS_ON_NS = NS_PER_S // 2  # between two beats of one peer that are passed on: an owner in a hurry hurries nobody else
 WANT_AGAIN_NS = NS_PER_S
 ASKS_MAX = 3
 RECORDS_AN_ASK = 64
 RECENT_NS = 60 * NS_PER_S
 SLOW_TRY_NS = 5 * NS_PER_S
-# Points of blame. Who tells a false beat may believe it: its owner may have signed two records of one seq, and then the
-# other one, which is asked for, proves it.
-FALSE_BEAT = 5
+# Points of blame (docs/protocol/blame.md). Of a beat that does not follow, see doubts.py and peerbook.FALSE_BEAT.
+OWN_BEAT = 5
 MALFORMED_BEAT = 25
 HASH_BYTES = 32
-FALSE = "false beat"
 
 
 class _Want(msgspec.Struct):
@@ -68,6 +68,14 @@ class _Want(msgspec.Struct):
     beat: Beat
     asked_ns: int
     asks: int = 1
+
+
+class _Asked(msgspec.Struct):
+    """Of one linked peer within a second: names asked for, and messages that asked."""
+
+    since_ns: int = 0
+    names: int = 0
+    messages: int = 0
 
 
 class Membership(PartBase):
@@ -91,7 +99,7 @@ class Membership(PartBase):
         self._heard_ns = heard_ns
         self._telling = Telling(peers, book, own, draws, self.order)
         self._wants: OrderedDict[PeerId, _Want] = OrderedDict()
-        self._asked_of: dict[PeerId, tuple[int, int]] = {}  # linked peer -> since when, records asked for
+        self._asked_of: dict[PeerId, _Asked] = {}
         self._tick_ns = self._beat_ns = self._try_ns = 0
 
     @property
@@ -121,15 +129,11 @@ class Membership(PartBase):
                     if len(entry.tellers) < TELLERS_MAX:  # type: ignore[union-attr]  # there is one: it has a beat
                         entry.tellers.append(peer)  # type: ignore[union-attr]
                     continue
-                why = FALSE
-            else:
-                why = self._take(entry, beat, peer, wanted, now_ns, out)
-            if why:
-                out.append(Blame(peer, FALSE_BEAT if why == FALSE else MALFORMED_BEAT, why))
-                if why == FALSE:
-                    wanted.append(beat.peer)
-                break  # the rest is not worth the hashing
-        if wanted:
+            blame = self._take(entry, beat, peer, wanted, now_ns, out)
+            if blame is not None:
+                out.append(blame)
+                break  # the rest is not worth the work
+        if wanted and self._may_ask(peer, now_ns):
             out.append(ToPeer(peer, WantRecords(tuple(wanted))))
             self._telling.catch_up(peer)
         if message.reply:
@@ -138,39 +142,57 @@ class Membership(PartBase):
 
     def _take(
         self, entry: Entry | None, beat: Beat, teller: PeerId, wanted: list[bytes], now_ns: int, out: Effects
-    ) -> str:
-        """Why a beat that is not known is a lie; empty where it is none."""
+    ) -> Blame | None:
+        """A beat that says something new, or something else than what is known."""
         peer = PeerId(beat.peer)
+        if len(peer) != HASH_BYTES or len(beat.value) != VALUE_BYTES or not 1 <= beat.count <= CHAIN_BEATS:
+            return Blame(teller, MALFORMED_BEAT, "malformed beat")
+        if peer == self._peers.me:
+            return self._of_me(beat, teller, wanted)
         if entry is None or beat.seq > entry.signed.record.seq:
-            if len(peer) != HASH_BYTES or len(beat.value) != VALUE_BYTES or not 1 <= beat.count <= CHAIN_BEATS:
-                return "malformed beat"
-            if peer == self._peers.me:
-                return self._of_me(beat, wanted)
             if self._may_want(entry, beat, teller, now_ns):
                 wanted.append(peer)
-            return ""
+            return None
         if beat.seq < entry.signed.record.seq:
-            return ""
-        if not self._is_true(entry, beat):
-            return FALSE
-        out += self._accept(entry, beat, teller, now_ns)
-        return ""
+            return None
+        known = entry.beat
+        steps = beat.count - known.count if known is not None else beat.count
+        if not self._book.doubts.may_check(teller, steps, now_ns):
+            return None
+        if self._is_true(entry, beat):
+            out += self._accept(entry, beat, teller, now_ns)
+        elif self._book.doubts.ask(teller, peer, steps, now_ns):
+            wanted.append(peer)
+        return None
 
     def _is_true(self, entry: Entry, beat: Beat) -> bool:
-        if len(beat.value) != VALUE_BYTES or not 1 <= beat.count <= CHAIN_BEATS:
-            return False
         known = entry.beat
         if known is None:
             return self._crypto.follows(beat.value, beat.count, entry.signed.record.anchor)
         return self._crypto.follows(beat.value, beat.count - known.count, known.value)
 
-    def _of_me(self, beat: Beat, wanted: list[bytes]) -> str:
+    def _of_me(self, beat: Beat, teller: PeerId, wanted: list[bytes]) -> Blame | None:
+        """Only this node signs its records, one a seq: who passes on a beat of one it did not open has not looked."""
         signed = self._own.signed
         seq = signed.record.seq if signed is not None else 0
         if beat.seq > seq:
             wanted.append(beat.peer)  # a record of this node that it has forgotten, or a lie: the record will tell
-            return ""
-        return FALSE if beat.seq == seq and beat.count > self._own.beats else ""
+            return None
+        if beat.seq == seq and beat.count > self._own.beats:
+            return Blame(teller, OWN_BEAT, "a beat of this node that it did not open")
+        return None
+
+    def _may_ask(self, teller: PeerId, now_ns: int) -> bool:
+        """What is not asked of `teller` now is asked of another in a second."""
+        asked = self._asked(teller, now_ns)
+        asked.messages += 1
+        return asked.messages <= A_TELLER_ASKS_MAX
+
+    def _asked(self, teller: PeerId, now_ns: int) -> _Asked:
+        asked = self._asked_of.get(teller)
+        if asked is None or now_ns - asked.since_ns >= WANT_AGAIN_NS:
+            asked = self._asked_of[teller] = _Asked(now_ns)
+        return asked
 
     def _may_want(self, entry: Entry | None, beat: Beat, teller: PeerId, now_ns: int) -> bool:
         peer = PeerId(beat.peer)
@@ -181,12 +203,10 @@ class Membership(PartBase):
             return False
         if entry is None and not self._book.may_admit(peer, now_ns):
             return False
-        since_ns, count = self._asked_of.get(teller, (0, 0))
-        if now_ns - since_ns >= WANT_AGAIN_NS:
-            since_ns, count = now_ns, 0
-        if count >= A_TELLER_MAX:
+        asked = self._asked(teller, now_ns)
+        if asked.names >= A_TELLER_MAX:
             return False
-        self._asked_of[teller] = (since_ns, count + 1)
+        asked.names += 1
         self._wants[peer] = _Want(beat, now_ns)
         self._wants.move_to_end(peer)
         if len(self._wants) > WANTS_MAX:
@@ -197,7 +217,9 @@ class Membership(PartBase):
         peer = entry.signed.peer
         entry.beat = beat
         entry.tellers = [teller]
-        self._telling.changed(beat, entry.tellers)
+        if now_ns - entry.told_ns >= PASS_ON_NS or beat.count == FAREWELL or entry.state != "alive":
+            entry.told_ns = now_ns
+            self._telling.changed(beat, entry.tellers)
         if beat.count == FAREWELL:
             planned = is_away(entry.signed.record, now_ns // NS_PER_S)
             state, cause = ("away", "said goodbye, as planned") if planned else ("lost", "said goodbye")
@@ -247,6 +269,7 @@ class Membership(PartBase):
 
     def down(self, peer: PeerId, reason: str, now_ns: int) -> Effects:
         self._asked_of.pop(peer, None)
+        self._book.doubts.forget(peer)
         self._telling.down(peer)
         return []
 

@@ -24,9 +24,7 @@ class Waiting(msgspec.Struct, frozen=True):
 
 
 class Outbox:
-    """State: a row a peer, oldest first."""
-
-    """Messages that wait for a link, by peer; bounded."""
+    """Messages that wait for a link, a row a peer, oldest first; bounded."""
 
     def __init__(self) -> None:
         self._waiting: dict[PeerId, list[Waiting]] = {}

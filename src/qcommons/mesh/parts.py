@@ -102,6 +102,11 @@ class Peers(Protocol):
         """All peers of the book, in a stable order."""
         ...
 
+    @property
+    def book_version(self) -> int:
+        """Another number each time that `known` or the `signed` of one of them has changed."""
+        ...
+
     def admit(self, raw: bytes, by: PeerId, now_ns: int) -> tuple[Signed | None, Effects]:
         """A signed record that came from `by` inside an answer: verified, and kept where the book has room. None
         where it is not good; what it has to say to `by` is among the effects."""

@@ -1,6 +1,6 @@
 """Puzzles: some work that a dialler does before who is dialled spends its own on a handshake.
 
-Flow: doorkeeper -> *make* -> Puzzle -> pipe -> wire (dialler) -> *solve* -> Solution -> pipe -> *check* -> handshake.
+Flow: doorkeeper -> *make* -> Puzzle -> pipe -> wire (dialler) -> *Search* -> Solution -> pipe -> *check* -> handshake.
 The shape is that of RFC 8019, section 4.4: find an answer for which a hash has many leading zero bits.
 
     puzzle    "QP1" | u8 bits | u64 slot | nonce, 16 bytes                     28 bytes, big-endian
@@ -23,8 +23,8 @@ import msgspec
 from qcommons.base.errors import PeerError, UsageError
 
 __all__ = [
-    "BITS_MAX", "BITS_MIN", "BITS_WILLING", "MAGIC", "PUZZLE_BYTES", "SLOT_NS", "SOLUTION_BYTES", "Puzzle", "check",
-    "make", "read", "solve", "written",
+    "BITS_MAX", "BITS_MIN", "BITS_WILLING", "MAGIC", "PUZZLE_BYTES", "SLOT_NS", "SOLUTION_BYTES", "Puzzle", "Search",
+    "check", "make", "read", "solve", "written",
 ]  # fmt: skip
 
 DOMAIN = b"qcommons/puzzle.1"
@@ -39,7 +39,7 @@ SLOT_NS = 30_000_000_000  # a solution counts in its slot and the next one: for 
 # A hash takes 1 to 2 us here, and 2^bits of them are expected. A handshake costs who is dialled 3 ms.
 BITS_MIN = 12  # 4 to 8 ms: a little more than it costs the other end
 BITS_MAX = 20  # 1 to 2 s: beyond it the doorkeeper closes
-BITS_WILLING = 21  # a dialler gives up on more; a liar costs it 2 to 4 s once a connection
+BITS_WILLING = 21  # a dialler gives up on more, and on less where it needs the link less (`effort.py`)
 TRIES_EXCESS = 32  # this many times the expected tries find nothing with probability e^-32
 
 
@@ -77,19 +77,42 @@ def read(data: bytes) -> Puzzle:
     return Puzzle(bits, slot, nonce)
 
 
+class Search:
+    """The search for a solution in steps, so that whoever runs it can pause and give up. bits: of the puzzle."""
+
+    def __init__(self, puzzle: Puzzle) -> None:
+        self.bits = puzzle.bits
+        self._head = DOMAIN + SOLUTION.pack(SOLUTION_TAG, puzzle.bits, puzzle.slot, puzzle.nonce, 0)[:-8]
+        self._target = _target(puzzle.bits)
+        self._next, self._end = 0, TRIES_EXCESS << puzzle.bits
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing is left to try."""
+        return self._next >= self._end
+
+    def step(self, tries: int) -> bytes | None:
+        """So many hashes (1 to 2 us each); the 36 bytes of the solution, if it is among them."""
+        head, target, hashed = self._head, self._target, hashlib.sha3_256
+        start, self._next = self._next, min(self._next + tries, self._end)
+        for answer in range(start, self._next):
+            tail = answer.to_bytes(8, "big")
+            if hashed(head + tail).digest() < target:
+                return head[len(DOMAIN) :] + tail
+        return None
+
+
 def solve(puzzle: Puzzle) -> bytes:
-    """The solution's 36 bytes, after 2^bits hashes (1 to 2 us each) on average: to be called off the main thread.
+    """The solution, after 2^bits hashes on average: 1 s for 20 bits.
 
     Raises:
         UsageError: none was found; for an honest puzzle that does not happen.
     """
-    head = DOMAIN + SOLUTION.pack(SOLUTION_TAG, puzzle.bits, puzzle.slot, puzzle.nonce, 0)[:-8]
-    target = _target(puzzle.bits)
-    hashed = hashlib.sha3_256
-    for answer in range(TRIES_EXCESS << puzzle.bits):
-        tail = answer.to_bytes(8, "big")
-        if hashed(head + tail).digest() < target:
-            return head[len(DOMAIN) :] + tail
+    search = Search(puzzle)
+    while not search.is_over:
+        solution = search.step(1 << 12)
+        if solution is not None:
+            return solution
     raise UsageError(f"no solution among {TRIES_EXCESS << puzzle.bits} tries", where="puzzle")
 
 

@@ -10,7 +10,7 @@ from typing import NewType
 
 import msgspec
 
-__all__ = ["ADDRESSES_MAX", "ADDRESS_CHARS_MAX", "PEER_TYPE", "Beat", "Heard", "PeerId", "PeerRecord", "Signed"]
+__all__ = ["ADDRESSES_MAX", "ADDRESS_CHARS_MAX", "PEER_TYPE", "Beat", "PeerId", "PeerRecord", "Signed"]
 
 PeerId = NewType("PeerId", bytes)
 
@@ -58,11 +58,3 @@ class Beat(msgspec.Struct, frozen=True, array_like=True):
     seq: int
     count: int
     value: bytes
-
-
-class Heard(msgspec.Struct):
-    """What this node knows of a peer beside its record. beat_ns: when its newest beat came, by this node's clock."""
-
-    count: int = 0
-    value: bytes = b""
-    beat_ns: int = 0

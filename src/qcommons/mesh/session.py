@@ -35,7 +35,7 @@ REASONS = {
     "long": "the handshake takes more bytes than any honest one",
     "slow": "the handshake or a frame took too long",
     "refused": "the peer refused the handshake",
-    "full": "the peer reads nothing: what it must know waits too long",
+    "full": "the peer reads nothing: what waits for it waits too long, or takes more than there is room for",
     "puzzle": "the puzzle was not solved, or is harder than this node is willing to solve",
     "door": "the doorkeeper lets nobody in now",
 }

@@ -11,7 +11,8 @@ passive one. A graph of random degree 6 to 8 stays in one piece while a third of
 Whoever is asked accepts while it has room (8). Who has fewer than three (`urgent`) is never refused: another neighbour
 makes room and is told for whom, and asks the newcomer in its turn, so three requests give six neighbours and nobody
 loses one; no bootstrap node keeps everybody. Whom this node chose itself is the last to make room, so that strangers
-cannot crowd around it. Who comes back from being lost is asked urgently too: that is how the halves of a healed network
+cannot crowd around it. Nobody is asked again while it rests, whoever named it: else others could make this node a
+nuisance. Who comes back from being lost is asked urgently too: that is how the halves of a healed network
 grow together. A newcomer sends a Join on a random walk, whose end asks it if it has room. Once in half a minute one
 neighbour is exchanged for another, so that the graph is mixed; each four seconds one is told that it is one, so that
 both ends agree.
@@ -39,7 +40,7 @@ ASK_NS = 5 * NS_PER_S
 ASKS_MAX = 3  # under way; more would overshoot
 REFUSED_NS = 10 * NS_PER_S
 UNLINKED_NS = 1_500_000_000  # who cannot be reached now may be in a moment, after a short cut of the network
-REFUSED_MAX = 256
+REFUSED_MAX = 1_024  # twice the links that there can be
 MIX_NS = 30 * NS_PER_S
 AFFIRM_NS = 4 * NS_PER_S
 JOIN_HOPS, JOIN_HOPS_MAX = 5, 8
@@ -131,7 +132,7 @@ class View(PartBase):
                 self._walks_ns -= walks * WALK_EVERY_NS
                 return out
             return out + [ToPeer(other, Join(signed.raw, hops)) for other in self._draws.some(onward, walks)]
-        if signed.peer not in self.members and len(self.members) < MOST and self._peers.signed(signed.peer):
+        if len(self.members) < MOST and self._is_free(signed.peer, now_ns) and self._peers.signed(signed.peer):
             out += self._ask(signed.peer, now_ns)
         return out
 
@@ -152,7 +153,9 @@ class View(PartBase):
 
     def returned(self, peer: PeerId, now_ns: int) -> Effects:
         """A peer that was lost is linked: it may lead to all that were lost with it."""
-        return [] if peer in self.members or self._left else self._ask(peer, now_ns, urgent=True)
+        if peer in self.members or peer in self._asked or self._left:
+            return []
+        return self._ask(peer, now_ns, urgent=True)
 
     def unsent(self, peer: PeerId, id: int, message: Message, reason: str, now_ns: int) -> Effects:
         self._asked.pop(peer, None)
@@ -189,7 +192,7 @@ class View(PartBase):
         if self._left:
             return out
         for peer, at_ns in list(self._named.items()):
-            if now_ns - at_ns > ASK_NS or peer in self.members:
+            if now_ns - at_ns > ASK_NS or not self._is_free(peer, now_ns):
                 del self._named[peer]
             elif len(self.members) < MOST and self._peers.signed(peer) is not None:
                 del self._named[peer]
@@ -204,15 +207,15 @@ class View(PartBase):
         """Who is alive; where these are few, also who is neither lost nor away."""
         for peer in [peer for peer, until_ns in self._refused.items() if until_ns <= now_ns]:
             del self._refused[peer]
-
-        def is_free(peer: PeerId) -> bool:
-            return peer not in self.members and peer not in self._asked and peer not in self._refused
-
-        alive = [peer for peer in self._membership.alive() if is_free(peer)]
+        alive = [peer for peer in self._membership.alive() if self._is_free(peer, now_ns)]
         if len(alive) >= WANTED:
             return alive
         others = [peer for peer, entry in self._book.entries.items() if entry.state in ("known", "suspect")]
-        return alive + [peer for peer in others if is_free(peer)]
+        return alive + [peer for peer in others if self._is_free(peer, now_ns)]
+
+    def _is_free(self, peer: PeerId, now_ns: int) -> bool:
+        """Neither a neighbour nor asked, and it does not rest."""
+        return peer not in self.members and peer not in self._asked and self._refused.get(peer, 0) <= now_ns
 
     def _ask(self, peer: PeerId, now_ns: int, *, urgent: bool = False) -> Effects:
         self._asked[peer] = now_ns

@@ -19,9 +19,9 @@ __all__ = ["PeerView", "peer_views"]
 
 
 class PeerView(msgspec.Struct, frozen=True, kw_only=True):
-    """state: known, alive, suspect, lost, away, banned; cause and since_ns: of it. link: direct, relayed, none;
-    via: who relays. round_trip_ns: 0 where it is not measured. why_unlinked: the last failure of a dial.
-    messages and bytes: of the link that stands (what goes out is counted in bytes by the driver)."""
+    """state: known, alive, suspect, lost, away, banned; cause and since_ns: of it, 0 where the time was
+    not kept. link: direct, relayed, none; via: who relays. round_trip_ns: 0 where it is not measured. why_unlinked: the
+    last failure of a dial. messages and bytes: of the link that stands (the driver counts the bytes that go out)."""
 
     peer: PeerId
     state: str
@@ -65,7 +65,7 @@ def _view(core: MeshCore, peer: PeerId, now_ns: int) -> PeerView:
         peer=peer,
         state="banned" if banned else entry.state if entry is not None else "known",
         cause=banned or (entry.cause if entry is not None else "the owner named it"),
-        since_ns=entry.since_ns if entry is not None else now_ns,
+        since_ns=core.guard.banned_since_ns(peer) if banned else entry.since_ns if entry is not None else 0,
         link=link,
         via=via,
         linked_since_ns=conn.since_ns if conn is not None else 0,

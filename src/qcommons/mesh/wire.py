@@ -18,26 +18,46 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol
 
-import msgspec
-
 from qcommons.base.effects import Run, WakeAt, Woken
 from qcommons.base.errors import PeerError
 from qcommons.base.units import NS_PER_S
 from qcommons.mesh import puzzle
 from qcommons.mesh.frame import Decoder, MessageIn, Outbox, encode, priority_of
+from qcommons.mesh.held import Held
 from qcommons.mesh.messages import Message
 from qcommons.mesh.records import PeerId
 from qcommons.mesh.session import Ended, Established, Plain, Session, ToPipe
 from qcommons.mesh.tls import TlsContext
+from qcommons.mesh.wire_events import (
+    Bytes,
+    Close,
+    Crowded,
+    Drained,
+    Drop,
+    Grows,
+    Lost,
+    NeverSent,
+    Opened,
+    Out,
+    SendMessage,
+    Solved,
+    TellWritten,
+    Unsent,
+    WireEffect,
+    WireEvent,
+    Written,
+)
 
 __all__ = [
-    "Bytes", "Close", "Door", "Drained", "Ended", "Established", "Lost", "MessageIn", "Opened", "SendMessage", "Solved",
-    "TellWritten", "ToPipe", "Unsent", "Wire", "WireEffect", "WireEvent", "Written",
+    "Bytes", "Close", "Crowded", "Door", "Drained", "Drop", "Ended", "Established", "Grows", "Lost", "MessageIn",
+    "NeverSent", "Opened", "SendMessage", "Solved", "TellWritten", "ToPipe", "Unsent", "Wire", "WireEffect",
+    "WireEvent", "Written",
 ]  # fmt: skip
 
 HANDSHAKE_NS = 10 * NS_PER_S  # a slow radio line needs 2 s for four flights of 20 KB
 PUZZLE_NS = 20 * NS_PER_S  # the hardest puzzle takes a second or two, on a machine that is busy ten
 FRAME_NS = 30 * NS_PER_S  # a frame of 1 MiB passes a line of 300 kbit/s
+GROWS_NS = NS_PER_S  # how often a slow frame is told of; silence of 3 s makes who listens ask
 CLOSING_NS = 5 * NS_PER_S  # for what was said before the goodbye
 # What is handed to the pipe before it reports. Above, a sign of life would wait behind more than it must; below, a
 # fast line would run dry: 128 KiB are 1 ms at 1 Gbit/s.
@@ -45,78 +65,6 @@ PIPE_BYTES = 128 << 10
 TLS_HANDSHAKE = 0x16  # first byte of a handshake record (RFC 8446, section 5.1)
 RECORD_HEADER_BYTES = 5
 FIRST_FLIGHT_BYTES_MAX = 4 << 10  # a ClientHello with an ML-KEM-768 key share has 1.5 KB
-
-
-# events
-
-
-class Opened(msgspec.Struct, frozen=True):
-    """First event: the pipe stands."""
-
-
-class Bytes(msgspec.Struct, frozen=True, gc=False):
-    """The pipe brought these, in order."""
-
-    data: bytes
-
-
-class Written(msgspec.Struct, frozen=True, gc=False):
-    """So many bytes still wait in the pipe; answers `TellWritten`, and may be told at any time."""
-
-    backlog_bytes: int
-
-
-class SendMessage(msgspec.Struct, frozen=True, gc=False):
-    """Before the session stands, it waits."""
-
-    id: int
-    message: Message
-
-
-class Solved(msgspec.Struct, frozen=True):
-    """What `puzzle.solve` returned; None if it was not run or found nothing."""
-
-    solution: bytes | None
-
-
-class Close(msgspec.Struct, frozen=True):
-    """Close once everything before it is sent (or after 5 s)."""
-
-    detail: str = ""
-
-
-class Lost(msgspec.Struct, frozen=True):
-    """The pipe ended."""
-
-    detail: str = ""
-
-
-WireEvent = Opened | Bytes | Written | SendMessage | Solved | Close | Lost | Woken
-
-
-# effects, beside ToPipe, Established, MessageIn, Ended, WakeAt and Run("puzzle", Puzzle)
-
-
-class TellWritten(msgspec.Struct, frozen=True, gc=False):
-    """Say `Written` as soon as at most `below_bytes` wait in the pipe; at once, if that is so now."""
-
-    below_bytes: int
-
-
-class Unsent(msgspec.Struct, frozen=True):
-    """No room: the message is dropped. priority: of its row; `Drained(priority)` tells when to go on."""
-
-    id: int
-    message: Message
-    priority: int
-
-
-class Drained(msgspec.Struct, frozen=True):
-    priority: int
-
-
-WireEffect = ToPipe | Established | MessageIn | Ended | WakeAt | Run | TellWritten | Unsent | Drained
-Out = list[WireEffect]
 
 
 class Door(Protocol):
@@ -130,28 +78,31 @@ class Door(Protocol):
 
 
 class Wire:
-    """One connection. peer: who is there, None before it is proven. ended: the last effect, once it was given."""
+    """One connection. peer: who is there, None before it is proven. ended: the last effect, once it was given.
+    held_bytes: as last counted, of all that waits here: queues, pipe, a frame that is not whole."""
 
     __slots__ = (
         "_asked", "_asked_of_us", "_closing", "_conn", "_context", "_deadline_ns", "_decoder", "_door", "_early",
-        "_expected", "_frames_seen", "_in_pipe_bytes", "_open", "_outbox", "_partial_since_ns", "_server_side",
-        "_session", "_take", "_watching", "ended", "peer",
+        "_expected", "_frames_seen", "_held", "_in_pipe_bytes", "_open", "_outbox", "_partial_since_ns",
+        "_server_side", "_session", "_take", "_told_ns", "_watching", "ended", "held_bytes", "peer",
     )  # fmt: skip
 
     def __init__(
         self, context: TlsContext, server_side: bool, expected_peer: PeerId | None = None, door: Door | None = None,
-        conn: int = 0,
+        conn: int = 0, held: Held | None = None,
     ) -> None:  # fmt: skip
         """
         Args:
             expected_peer: of who dials: anybody else is refused.
             door, conn: of who is dialled: the doorkeeper, and the connection's number there. None lets everybody in.
+            held: the sum over all wires of a node; None where there is but this one.
         """
         self._context = context
         self._server_side = server_side
         self._expected = expected_peer
         self._door = door
         self._conn = conn
+        self._held = held if held is not None else Held()
         self._session: Session | None = None
         self._decoder = Decoder()
         self._outbox = Outbox()
@@ -163,11 +114,13 @@ class Wire:
         self._in_pipe_bytes = 0
         self._asked = False
         self._partial_since_ns = 0
+        self._told_ns = 0
         self._frames_seen = -1
         self._watching = False
         self._take: Callable[[bytes, int, Out], None] = self._take_at_door if server_side else self._take_call
         self.peer: PeerId | None = None
         self.ended: Ended | None = None
+        self.held_bytes = 0
 
     def handle(self, event: WireEvent, now_ns: int) -> list[WireEffect]:
         """Take one event. After `Ended`, and for events that mean nothing now, the answer is empty.
@@ -181,6 +134,24 @@ class Wire:
         out: Out = []
         if self.ended is None:
             self._ON[type(event)](self, event, now_ns, out)
+        return out
+
+    # the two events of every message, without an object for each
+
+    def receive(self, data: bytes, now_ns: int) -> list[WireEffect]:
+        """As `handle(Bytes(data), now_ns)`."""
+        out: Out = []
+        if self.ended is None and data:
+            self._take(data, now_ns, out)
+        return out
+
+    def send(self, id: int, message: Message) -> list[WireEffect]:
+        """As `handle(SendMessage(id, message), now_ns)`."""
+        out: Out = []
+        if self._open and self._in_pipe_bytes < PIPE_BYTES and not self._outbox.waiting_bytes:
+            self._seal(encode(id, message), out)
+        elif self.ended is None:
+            self._queue(id, message, out)
         return out
 
     # --- the pipe
@@ -206,6 +177,7 @@ class Wire:
         self._asked = False
         if self._open:
             self._pump(out)
+        self._count(out)
 
     # --- before the handshake: who is dialled
 
@@ -289,7 +261,7 @@ class Wire:
         if self._take != self._take_unasked:
             return
         if event.solution is None:
-            self._end(Ended("puzzle", "it was not solved"), out)
+            self._end(Ended("puzzle", event.why), out)
             return
         out.append(ToPipe(event.solution + self._early))
         self._early = b""
@@ -302,26 +274,28 @@ class Wire:
         decoder, session = self._decoder, self._session
         assert session is not None
         said: Out = []
-        ended = None
         for answer in session.receive(data):
-            if isinstance(answer, Plain):
+            if type(answer) is Plain:
                 said += decoder.feed(answer.data)
                 if decoder.error is not None:
-                    ended = Ended("malformed", str(decoder.error))
-                    break
+                    self._end(Ended("malformed", str(decoder.error)), out, said)
+                    return
             elif isinstance(answer, ToPipe):
                 out.append(answer)
             elif isinstance(answer, Established):
                 self._stand(answer, out)
                 said.append(answer)
-            else:
-                ended = answer
-        if ended is not None:
-            self._end(ended, out, said)
-            return
+            elif isinstance(answer, Ended):
+                self._end(answer, out, said)
+                return
         out += said
         if decoder.waiting_bytes:
             self._watch(now_ns, out)
+            if now_ns - self._told_ns >= GROWS_NS and self.ended is None:
+                self._told_ns = now_ns
+                out.append(Grows())
+        elif self.held_bytes:
+            self._count(out)
 
     def _stand(self, established: Established, out: Out) -> None:
         self.peer = established.peer
@@ -331,18 +305,19 @@ class Wire:
             self._door.stands(self._conn)
         self._pump(out)
 
-    def _send(self, event: SendMessage, now_ns: int, out: Out) -> None:
-        message, priority = event.message, priority_of(event.message)
-        frame = encode(event.id, message)
+    def _send_event(self, event: SendMessage, now_ns: int, out: Out) -> None:
+        out += self.send(event.id, event.message)
+
+    def _queue(self, id: int, message: Message, out: Out) -> None:
+        frame, priority = encode(id, message), priority_of(message)
         if self._closing is not None:
-            out.append(Unsent(event.id, message, priority))
-        elif self._open and self._in_pipe_bytes < PIPE_BYTES and not self._outbox.waiting_bytes:
-            self._seal(frame, out)
-        elif not self._outbox.put(priority, frame):
-            if priority:
-                out.append(Unsent(event.id, message, priority))
-            else:
-                self._end(Ended("full", f"{self._outbox.waiting_bytes} bytes wait"), out)
+            out.append(Unsent(id, message, priority))
+        elif self._outbox.put(priority, frame):
+            self._count(out)
+        elif priority:
+            out.append(Unsent(id, message, priority))
+        else:
+            self._end(Ended("full", f"{self._outbox.waiting_bytes} bytes wait"), out)
 
     def _seal(self, data: bytes, out: Out) -> None:
         assert self._session is not None
@@ -352,6 +327,7 @@ class Wire:
         if self._in_pipe_bytes >= PIPE_BYTES and not self._asked:
             self._asked = True
             out.append(TellWritten(PIPE_BYTES // 4))
+            self._count(out)
 
     def _pump(self, out: Out) -> None:
         """What waits, as far as the pipe may hold it."""
@@ -362,6 +338,16 @@ class Wire:
         if self._closing is not None and not outbox.waiting_bytes:
             self._end(Ended("left", self._closing), out)
 
+    def _count(self, out: Out) -> None:
+        """What is held, in the sum of all. The pipe counts once it is slow: until then it may have passed it all on."""
+        held_bytes = self._outbox.waiting_bytes + self._decoder.waiting_bytes
+        if self._asked:
+            held_bytes += self._in_pipe_bytes
+        self._held.used_bytes += held_bytes - self.held_bytes
+        self.held_bytes = held_bytes
+        if self._held.is_over and self.ended is None:
+            out.append(Crowded())
+
     # --- the end
 
     def _close(self, event: Close, now_ns: int, out: Out) -> None:
@@ -370,6 +356,9 @@ class Wire:
             out.append(WakeAt(now_ns + CLOSING_NS, "closing"))
         else:
             self._end(Ended("left", event.detail), out)
+
+    def _drop(self, event: Drop, now_ns: int, out: Out) -> None:
+        self._end(Ended("full", event.detail), out)
 
     def _woken(self, event: Woken, now_ns: int, out: Out) -> None:
         if event.token == "deadline":
@@ -391,19 +380,27 @@ class Wire:
         frames = self._decoder.frames
         if frames != self._frames_seen:
             self._frames_seen, self._partial_since_ns = frames, now_ns
+            self._told_ns = now_ns
         if now_ns >= self._partial_since_ns + FRAME_NS:
             self._end(Ended("slow", f"a frame is not whole after {FRAME_NS // NS_PER_S} s"), out)
-        elif not self._watching:
+            return
+        if not self._watching:
             self._watching = True
             out.append(WakeAt(self._partial_since_ns + FRAME_NS, "frame"))
+        self._count(out)
 
     def _end(self, ended: Ended, out: Out, said: Sequence[WireEffect] = ()) -> None:
         """said: what came before the end."""
         if self._session is not None and ended.reason != "lost":
             out += [answer for answer in self._session.close() if isinstance(answer, ToPipe)]
+        unsent = self._outbox.requests()
         self.ended = ended
         out += said
+        if unsent:
+            out.append(NeverSent(unsent))
         out.append(ended)
+        self._held.used_bytes -= self.held_bytes
+        self.held_bytes = 0
         self._open = False
         self._take = _take_nothing  # a bound method here would keep the wire alive
         self._session = None
@@ -414,9 +411,10 @@ class Wire:
         Opened: _opened,
         Bytes: _bytes,
         Written: _written,
-        SendMessage: _send,
+        SendMessage: _send_event,
         Solved: _solved,
         Close: _close,
+        Drop: _drop,
         Lost: _lost,
         Woken: _woken,
     }

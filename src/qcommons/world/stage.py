@@ -13,7 +13,7 @@ import numpy as np
 
 from qcommons.base.seeds import stream
 from qcommons.mesh import peer_record
-from qcommons.mesh.events import Answer, Ask, Asked, Begin, MyAddresses, OpenDoor, Publish, Reached
+from qcommons.mesh.events import Answer, Ask, Asked, Begin, MyAddresses, OpenDoor, OpenTopic, Publish, Reached
 from qcommons.mesh.records import PeerId
 from qcommons.pqc import signing
 from qcommons.pqc.identity import NodeKey, node_hash
@@ -106,6 +106,7 @@ class Stage:
         now_ns = self.world.now_ns
         self.world.post(now_ns, life, Begin(tuple(sorted(host.disk.items()))))
         self.world.post(now_ns, life, OpenDoor(DOOR))
+        self.world.post(now_ns, life, OpenTopic(TOPIC))
         self.world.post(now_ns, life, MyAddresses((host.address,)))
         for contact in self._contacts(host):
             self.world.post(now_ns, life, Reached("", contact.address, contact.peer, True))

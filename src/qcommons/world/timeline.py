@@ -82,8 +82,10 @@ def _knobs(fault: Fault, act: Act) -> Knobs:
         if row is None:
             raise UsageError(f"{fault.name} has no {name!r}; it has: {', '.join(rows) or 'none'}", where="--faults")
         if not row.low <= value <= row.high:
-            limit = f"{row.low:g} to {row.high:g} {row.unit}"
-            raise UsageError(f"{fault.name}.{name} = {value:g}; allowed {limit}", where="--faults", limit=limit)
+            unit = "" if row.unit == "1" else f" {row.unit}"
+            limit = f"{row.low:.12g} to {row.high:.12g}{unit}"
+            what = f"{fault.name}.{name} = {value:.12g}{unit}; allowed {limit}"
+            raise UsageError(what, where="--faults", limit=limit)
         knobs[name] = float(value)
     return knobs
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 
 PREFIX = "192.168.77"
+PORT = 8741
 SETUP = """
 set -e
 mount -t tmpfs none /run
@@ -74,8 +75,9 @@ class Lan:
     def qcommons(self, place: int, *words: str) -> str:
         """A command on a machine; what it said on standard output."""
         settings = {
-            "QCOMMONS_HOME": str(self.folder / f"{place}"), "QCOMMONS_MESH_LISTEN": "lan", "QCOMMONS_MESH_PORT": "8741",
-            "QCOMMONS_WORKERS": "1", "PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+            "QCOMMONS_HOME": str(self.folder / f"{place}"), "QCOMMONS_MESH_LISTEN": "lan",
+            "QCOMMONS_MESH_PORT": str(PORT), "QCOMMONS_WORKERS": "1", "PATH": os.environ["PATH"],
+            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
         }  # fmt: skip
         given = " ".join(f"{name}={shlex.quote(value)}" for name, value in settings.items())
         command = f"{shlex.quote(sys.executable)} -m qcommons.clients.cli.main {' '.join(map(shlex.quote, words))}"
@@ -87,6 +89,11 @@ class Lan:
 
     def plug(self, place: int) -> None:
         self.run(f"ip link set v{place} up")
+
+    def firewall(self, place: int) -> None:
+        """Whoever dials this machine hears nothing, as behind a NAT or a firewall that drops; it dials as before. A
+        rule for what its port answers does it, since filters of packets are not in every kernel."""
+        self.run(f"ip -n m{place} rule add ipproto tcp sport {PORT} blackhole")
 
     def __enter__(self) -> Lan:
         return self

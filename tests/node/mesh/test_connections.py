@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
 from collections.abc import Awaitable, Callable
@@ -10,8 +11,20 @@ from typing import Any
 
 import pytest
 
+from qcommons.mesh import puzzle
 from qcommons.mesh.doorkeeper import Doorkeeper
-from qcommons.mesh.events import Came, Dial, DialFailed, Hangup, Linked, RelayIn, RelayOut, Transmit, Unlinked
+from qcommons.mesh.events import (
+    Came,
+    Dial,
+    DialFailed,
+    Hangup,
+    Linked,
+    NotSent,
+    RelayIn,
+    RelayOut,
+    Transmit,
+    Unlinked,
+)
 from qcommons.mesh.messages import Chunk, Ping, Request, Response
 from qcommons.mesh.tls import TlsContext
 from qcommons.node.mesh.connections import Connections
@@ -76,6 +89,14 @@ async def linked(here: End, there: End, address: str) -> tuple[int, int]:
     out = (await here.until(Linked))[0]
     came = (await there.until(Linked))[0]
     return out.conn, came.conn
+
+
+async def tear(*ends: End) -> None:
+    """All connections at once: what was frozen has no time to drain."""
+    for end in ends:
+        for one in list(end.connections._connections.values()):
+            one.pipe.abort()
+        await end.connections.close()
 
 
 def test_a_session_proves_both_ends_and_carries_messages_in_order() -> None:
@@ -208,5 +229,105 @@ def test_a_session_stands_inside_a_circuit() -> None:
             await asyncio.sleep(0)
         mine, theirs = (await here.until(Linked))[0], (await there.until(Linked))[0]
         assert mine.address == f"relay/{KEYS[2].id}" and not mine.inbound and theirs.peer == here.key.hash
+
+    scene(play)
+
+
+class Liar:
+    """Listens, and answers every first flight with a puzzle. stays: keeps the connection, so that the work goes on."""
+
+    def __init__(self, bits: int, stays: bool) -> None:
+        self.bits, self.stays = bits, stays
+        self.writers: list[asyncio.StreamWriter] = []
+
+    async def open(self) -> str:
+        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return f"tcp/127.0.0.1:{self.server.sockets[0].getsockname()[1]}"
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(4_096)
+        writer.write(puzzle.written(puzzle.Puzzle(self.bits, time.time_ns() // puzzle.SLOT_NS, bytes(16))))
+        await writer.drain()
+        self.writers.append(writer)
+        if not self.stays:
+            writer.close()
+
+    async def close(self) -> None:
+        self.server.close()
+        for writer in self.writers:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+
+def test_a_hard_puzzle_is_not_begun_for_a_link_that_is_not_needed() -> None:
+    async def play(here: End, there: End, address: str) -> None:
+        liar = Liar(puzzle.BITS_WILLING, stays=True)
+        here.connections.dial(Dial(2, await liar.open(), None))
+        assert (await here.until(DialFailed))[0].reason == "puzzle: a puzzle of 21 bits; this link is worth 16"
+        await liar.close()
+
+    scene(play)
+
+
+def test_the_work_on_a_puzzle_ends_with_its_connection() -> None:
+    """One who asks for seconds of work and hangs up gets milliseconds of it; so does one who stays, when the dial is
+    given up."""
+
+    async def play(here: End, there: End, address: str) -> None:
+        for number, stays in ((2, False), (4, True)):
+            liar = Liar(puzzle.BITS_WILLING, stays)
+            here.connections.dial(Dial(number, await liar.open(), None, is_needed=True))
+            if stays:
+                while not len(here.connections._solver):
+                    await asyncio.sleep(0.005)
+                here.connections.hang_up(Hangup(number, "the dial took too long"))
+            await here.until(DialFailed, number // 2)
+            assert len(here.connections._solver) == 0
+            await liar.close()
+
+    scene(play)
+
+
+def test_peers_that_read_nothing_are_closed_before_all_memory_is_theirs() -> None:
+    """Four of them, each below its own bounds; the sum is not. Who holds most goes first, and the log says who."""
+
+    async def play(here: End, there: End, address: str) -> None:
+        there.connections._held.cap_bytes = 6 << 20
+        outs = []
+        for place in range(4):
+            here.connections.dial(Dial(2 * place + 2, address, there.key.hash))  # type: ignore[arg-type]
+            outs.append((await there.until(Linked, place + 1))[-1].conn)
+            await here.until(Linked, place + 1)
+        for one in there.connections._connections.values():
+            one.freeze(True)
+        for turn in range(12):
+            for place, out in enumerate(outs):
+                if turn < 12 - 3 * place:
+                    there.connections.transmit(Transmit(out, turn, Chunk(bytes(256 << 10))))
+        assert there.connections._held.used_bytes <= 6 << 20
+        lost = [event.conn for event in there.events if isinstance(event, Unlinked)]
+        assert lost == outs[:1]
+        shed = [facts for name, facts in there.notes if name == "mesh_shed"]
+        assert [facts["peer"] for facts in shed] == [here.key.id] and shed[0]["in_all"] > 6 << 20
+        await tear(here, there)
+
+    scene(play)
+
+
+def test_requests_that_waited_when_the_connection_ended_are_told_as_not_sent() -> None:
+    async def play(here: End, there: End, address: str) -> None:
+        out, _ = await linked(here, there, address)
+        connection = here.connections._connections[out]
+        connection.freeze(True)
+        for id in range(8):
+            here.connections.transmit(Transmit(out, id, Request(bytes(1 << 20))))
+        connection.lost("reset")
+        connection.pipe.abort()
+        await tear(here, there)
+        *full, last, end = here.events[1:]
+        assert [event.ids for event in full] == [(id,) for id in range(4, 8)], "4 MiB wait at most"
+        assert last == NotSent(there.key.hash, (1, 2, 3), "its connection ended before")  # type: ignore[arg-type]
+        assert isinstance(end, Unlinked), "the first was handed to the pipe: it may have arrived"
 
     scene(play)

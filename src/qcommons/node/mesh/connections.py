@@ -8,7 +8,6 @@ them), odd where it was dialled. Every dial ends within `DIAL_S` and the wire's 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import os
 from collections import Counter
@@ -16,11 +15,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from qcommons.base.effects import Run, WakeAt, Woken
-from qcommons.base.errors import UsageError
-from qcommons.base.units import ns_to_s
+from qcommons.base.units import NS_PER_S, ns_to_s
 from qcommons.mesh import puzzle
 from qcommons.mesh.addresses import parse, relay_address, tcp_address
 from qcommons.mesh.doorkeeper import Doorkeeper
+from qcommons.mesh.effort import Effort
 from qcommons.mesh.events import (
     Came,
     CloseBlob,
@@ -29,6 +28,8 @@ from qcommons.mesh.events import (
     Event,
     Hangup,
     Linked,
+    Moving,
+    NotSent,
     OpenBlob,
     ReadChunk,
     RelayIn,
@@ -36,25 +37,29 @@ from qcommons.mesh.events import (
     Unlinked,
     WriteChunk,
 )
+from qcommons.mesh.frame import MessageIn
+from qcommons.mesh.held import Held
+from qcommons.mesh.messages import Message, Request
 from qcommons.mesh.records import PeerId
+from qcommons.mesh.session import Ended, Established, ToPipe
 from qcommons.mesh.tls import TlsContext
-from qcommons.mesh.wire import (
-    Bytes,
+from qcommons.mesh.wire import Wire
+from qcommons.mesh.wire_events import (
     Close,
-    Ended,
-    Established,
+    Crowded,
+    Drop,
+    Grows,
     Lost,
-    MessageIn,
+    NeverSent,
     Opened,
-    SendMessage,
     Solved,
     TellWritten,
-    ToPipe,
     Unsent,
-    Wire,
     Written,
 )
 from qcommons.node.mesh.pipes import CircuitPipe, Pipe, SocketPipe, Totals
+from qcommons.node.mesh.solver import Solver
+from qcommons.pqc.identity import node_id_of_hash
 
 if TYPE_CHECKING:
     from qcommons.node.mesh.blob_files import BlobFiles
@@ -65,15 +70,24 @@ DIAL_S = 6.0  # until TCP stands: a SYN is repeated after 1 and 3 s (RFC 6298)
 
 
 class Connection:
-    """One of them. peer: who is there, None before it is proven. cut: as if the network were (development nodes)."""
+    """One of them. peer: who is there, None before it is proven. is_needed: as its dial said. cut: as if the network
+    were (development nodes)."""
 
-    __slots__ = ("_all", "_wire", "address", "cut", "inbound", "number", "peer", "pipe")
+    __slots__ = ("_all", "_wire", "address", "cut", "inbound", "is_needed", "number", "peer", "pipe")
 
-    def __init__(self, owner: Connections, number: int, wire: Wire, pipe: Pipe, address: str, inbound: bool) -> None:
+    def __init__(
+        self, owner: Connections, number: int, wire: Wire, pipe: Pipe, address: str, inbound: bool,
+        is_needed: bool = False,
+    ) -> None:  # fmt: skip
         self._all, self._wire, self.pipe = owner, wire, pipe
-        self.number, self.address, self.inbound = number, address, inbound
+        self.number, self.address, self.inbound, self.is_needed = number, address, inbound, is_needed
         self.peer: PeerId | None = None
         self.cut = False
+
+    @property
+    def held_bytes(self) -> int:
+        """That wait here for a peer that is slow."""
+        return self._wire.held_bytes
 
     # of the pipe
 
@@ -81,7 +95,11 @@ class Connection:
         self.feed(Opened())
 
     def received(self, data: bytes) -> None:
-        self.feed(Bytes(data))
+        effects = self._wire.receive(data, self._all.now_ns())
+        if len(effects) == 1 and type(came := effects[0]) is MessageIn:  # nearly always
+            self._all.deliver(Came(self.number, came.id, came.message, came.size_bytes))
+        else:
+            self._carry_out(effects)
 
     def drained(self, backlog_bytes: int) -> None:
         self.feed(Written(backlog_bytes))
@@ -91,8 +109,12 @@ class Connection:
 
     # of the core
 
-    def transmit(self, effect: Transmit) -> None:
-        self.feed(SendMessage(effect.id, effect.message))
+    def transmit(self, id: int, message: Message) -> None:
+        effects = self._wire.send(id, message)
+        if len(effects) == 1 and type(piece := effects[0]) is ToPipe:  # nearly always
+            self.pipe.write(piece.data)
+        else:
+            self._carry_out(effects)
 
     def hang_up(self, reason: str) -> None:
         self.feed(Close(reason))
@@ -104,11 +126,14 @@ class Connection:
     # of the wire
 
     def feed(self, event: Any) -> None:
-        """Give the wire an event, and carry out what it says, in order."""
+        """Give the wire an event, and carry out what it says."""
+        self._carry_out(self._wire.handle(event, self._all.now_ns()))
+
+    def _carry_out(self, effects: list[Any]) -> None:
+        """In order; what the pipe says to it comes after."""
         owner, pipe = self._all, self.pipe
-        while event is not None:
-            effects: list[Any] = self._wire.handle(event, owner.now_ns())
-            event = None
+        while effects:
+            backlog_bytes = None
             for effect in effects:
                 kind = type(effect)
                 if kind is ToPipe:
@@ -117,9 +142,11 @@ class Connection:
                     owner.deliver(Came(self.number, effect.id, effect.message, effect.size_bytes))
                 elif kind is TellWritten:
                     backlog_bytes = pipe.tell_below(effect.below_bytes)
-                    event = None if backlog_bytes is None else Written(backlog_bytes)
                 else:
                     self._seldom(effect)
+            if backlog_bytes is None:
+                return
+            effects = self._wire.handle(Written(backlog_bytes), owner.now_ns())
 
     def _seldom(self, effect: Any) -> None:
         owner = self._all
@@ -134,8 +161,17 @@ class Connection:
                 owner.wake(self, at_ns, Woken(token))
             case Run(_, asked):
                 owner.solve(self, asked)
-            case Unsent():  # no room; the core asks again for what must arrive
-                owner.overfull += 1
+            case Unsent(id, message):
+                owner.unsent(self, message)
+                if type(message) is Request and self.peer is not None:
+                    owner.deliver(NotSent(self.peer, (id,), f"{self.held_bytes} bytes wait for this peer already"))
+            case NeverSent(ids):
+                if self.peer is not None:
+                    owner.deliver(NotSent(self.peer, ids, "its connection ended before"))
+            case Grows():
+                owner.deliver(Moving(self.number))
+            case Crowded():
+                owner.shed()
 
 
 class Connections:
@@ -163,8 +199,9 @@ class Connections:
         self._connections: dict[int, Connection] = {}
         self._circuits: dict[int, CircuitPipe] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._solving: set[asyncio.Task[None]] = set()
-        self._refusal_noted_ns = 0
+        self._held = Held()
+        self._effort, self._solver = Effort(), Solver(self._solved)
+        self._refusal_noted_ns = self._unsent_noted_ns = self._unsent_noted = 0
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -187,7 +224,7 @@ class Connections:
     def transmit(self, effect: Transmit) -> None:
         connection = self._connections.get(effect.conn)
         if connection is not None:
-            connection.transmit(effect)
+            connection.transmit(effect.id, effect.message)
 
     def hang_up(self, effect: Hangup) -> None:
         task = self._tasks.get(effect.conn)
@@ -234,7 +271,7 @@ class Connections:
         if verdict.refused:
             self._refused("connections", address, verdict.refused)
             return False
-        wire = Wire(self._context, True, None, self._doorkeeper, number)
+        wire = Wire(self._context, True, None, self._doorkeeper, number, self._held)
         connection = Connection(self, number, wire, pipe, address, inbound=True)
         self._connections[number] = connection
         pipe.use(connection)
@@ -269,8 +306,8 @@ class Connections:
             await asyncio.sleep(pause_s)
 
     def _dialled(self, effect: Dial, pipe: SocketPipe | CircuitPipe) -> None:
-        wire = Wire(self._context, False, effect.peer)
-        connection = Connection(self, effect.conn, wire, pipe, effect.address, inbound=False)
+        wire = Wire(self._context, False, effect.peer, held=self._held)
+        connection = Connection(self, effect.conn, wire, pipe, effect.address, False, effect.is_needed)
         self._connections[effect.conn] = connection
         pipe.use(connection)
         connection.opened()
@@ -294,6 +331,8 @@ class Connections:
             self._circuits.pop(connection.pipe.circuit, None)
         if connection.inbound:
             self._doorkeeper.left(number)
+        else:
+            self._solver.cancel(number)
         words = f"{reason}: {detail}" if detail else reason
         if connection.peer is not None:
             self.deliver(Unlinked(number, words))
@@ -313,17 +352,37 @@ class Connections:
             connection.feed(event)
 
     def solve(self, connection: Connection, asked: puzzle.Puzzle) -> None:
-        """In a thread: it may take a second."""
+        """Where it is worth it, in a thread: it may take a second."""
+        why = self._effort.refusal(asked, connection.address, connection.is_needed, self.now_ns())
+        if why:
+            connection.feed(Solved(None, why))
+        else:
+            self._solver.begin(connection.number, asked)
 
-        async def work() -> None:
-            solution: bytes | None = None
-            with contextlib.suppress(UsageError):
-                solution = await asyncio.to_thread(puzzle.solve, asked)
+    def _solved(self, number: int, solution: bytes | None) -> None:
+        connection = self._connections.get(number)
+        if connection is not None:
             connection.feed(Solved(solution))
 
-        task = self._loop.create_task(work())
-        self._solving.add(task)
-        task.add_done_callback(self._solving.discard)
+    # what waits
+
+    def unsent(self, connection: Connection, message: Message) -> None:
+        """No room for a message: counted always, told once a second at most. Parts ask again for what must arrive."""
+        self.overfull += 1
+        now_ns = self.now_ns()
+        if now_ns - self._unsent_noted_ns >= NS_PER_S:
+            fresh, self._unsent_noted, self._unsent_noted_ns = self.overfull - self._unsent_noted, self.overfull, now_ns
+            self._on_note("mesh_unsent", peer=_shown(connection), kind=type(message).__name__, dropped=fresh)
+
+    def shed(self) -> None:
+        """All together hold more than they may: whoever holds most is closed first."""
+        while self._held.is_over and self._connections:
+            most = max(self._connections.values(), key=lambda one: one.held_bytes)
+            held_bytes = most.held_bytes
+            all_bytes = self._held.used_bytes
+            self._on_note("mesh_shed", peer=_shown(most), address=most.address, bytes=held_bytes, in_all=all_bytes)
+            most.feed(Drop(f"{held_bytes} bytes wait for this peer, and {all_bytes} for all: no room"))
+            most.pipe.abort()
 
     def _drop(self, number: int, why: str) -> None:
         connection = self._connections.get(number)
@@ -334,7 +393,7 @@ class Connections:
         """Counted always, told once a second at most: a flood must not fill the log."""
         self.refused[reason] += 1
         now_ns = self.now_ns()
-        if now_ns - self._refusal_noted_ns >= 1_000_000_000:
+        if now_ns - self._refusal_noted_ns >= NS_PER_S:
             self._refusal_noted_ns = now_ns
             self._on_note("mesh_refused", address=address, reason=reason, detail=detail)
 
@@ -349,6 +408,7 @@ class Connections:
 
     async def close(self) -> None:
         """Close all, wait a moment for what is still to be sent."""
+        self._solver.close()
         for task in list(self._tasks.values()):
             task.cancel()
         for connection in list(self._connections.values()):
@@ -356,3 +416,7 @@ class Connections:
         until_s = self._loop.time() + 1.0
         while self._connections and self._loop.time() < until_s:
             await asyncio.sleep(0.01)
+
+
+def _shown(connection: Connection) -> str:
+    return "nobody yet" if connection.peer is None else node_id_of_hash(connection.peer)

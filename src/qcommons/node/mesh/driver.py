@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from qcommons.base.effects import Effect as AnyEffect
 from qcommons.base.effects import Note, Send, Store, WakeAt, Woken, note
-from qcommons.base.errors import Corrupt, Unavailable
+from qcommons.base.errors import Corrupt, Unavailable, raised_at
 from qcommons.base.units import ns_to_s
 from qcommons.mesh.core import MeshCore
 from qcommons.mesh.events import (
@@ -43,7 +43,6 @@ __all__ = ["Driver", "Hands"]
 
 FAULTS_MAX = 16  # contained between two starts; a node with more is not to be trusted with its own state
 TIMER_MAX_S = 3_600.0  # longer ones are set again on the way
-EARLY_NS = 5_000_000  # a timer that is so early is on time: the loop and the clock round differently
 SWEEP_S = 5.0
 TICKET_S = 10.0  # beyond what was asked for: the core answers in time, so this is never waited out
 
@@ -85,10 +84,9 @@ class Driver:
         self._handling = False
         self._closed = False
         self._faults = 0
-        self._now_ns = clock.now_ns()
-        self._tickets: dict[str, asyncio.Future[Any]] = {}
+        self.now_ns: Callable[[], int] = clock.now_ns  # the core's time; never decreases
+        self._tickets: dict[str, tuple[asyncio.Future[Any], float]] = {}  # and when nobody waits any longer
         self._ticket = itertools.count()
-        self._patience: dict[str, float] = {}  # ticket -> when nobody waits any longer; looked at now and then
         self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._timer = itertools.count()
@@ -111,13 +109,6 @@ class Driver:
             CloseBlob: hands.blob,
         }
 
-    def now_ns(self) -> int:
-        """The core's time; never decreases."""
-        now_ns = self.clock.now_ns()
-        if now_ns > self._now_ns:
-            self._now_ns = now_ns
-        return self._now_ns
-
     # events in
 
     def deliver(self, event: Event) -> None:
@@ -129,21 +120,20 @@ class Driver:
             return
         self._handling = True
         try:
-            self._give(event)
-            while self._events:
-                self._give(self._events.popleft())
+            while True:
+                try:
+                    self._carry_out(self.core.handle(event, self.now_ns()))
+                except Exception as error:
+                    self._contain(event, error)
+                if not self._events:
+                    break
+                event = self._events.popleft()
         except Exception as error:
             self.failed = error
             self.close()
             self._on_fault(error)
         finally:
             self._handling = False
-
-    def _give(self, event: Event) -> None:
-        try:
-            self._carry_out(self.core.handle(event, self.now_ns()))
-        except Exception as error:
-            self._contain(event, error)
 
     def _contain(self, event: Event, error: Exception) -> None:
         """A fault of ours that a peer's message or a timer met costs that link, not the mesh; raises where there were
@@ -152,10 +142,7 @@ class Driver:
         self._faults += 1
         if kind not in (Came, Woken) or self._faults > FAULTS_MAX:
             raise error
-        trace = error.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        place = "" if trace is None else f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
+        place = raised_at(error)
         said = f"{type(error).__name__}: {error}"
         if isinstance(event, Came):
             self._on_note(note("mesh_fault_contained", conn=event.conn, kind=type(event.message).__name__,
@@ -173,8 +160,7 @@ class Driver:
         self.check()
         ticket = f"ticket {next(self._ticket)}"
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._tickets[ticket] = future
-        self._patience[ticket] = self._loop.time() + within_s + TICKET_S
+        self._tickets[ticket] = future, self._loop.time() + within_s + TICKET_S
         self.deliver(make(ticket))
         try:
             return await future
@@ -183,16 +169,13 @@ class Driver:
             raise
         finally:
             self._tickets.pop(ticket, None)
-            self._patience.pop(ticket, None)
 
     def _sweep(self) -> None:
         """A timer for each ticket would cost more than the rest of an echo, and the core answers in time anyway."""
         self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
         now_s = self._loop.time()
-        for ticket in [ticket for ticket, until_s in self._patience.items() if until_s < now_s]:
-            del self._patience[ticket]
-            future = self._tickets.get(ticket)
-            if future is not None and not future.done():
+        for future, until_s in self._tickets.values():
+            if until_s < now_s and not future.done():
                 future.set_exception(Unavailable("the mesh gave no answer in time", where="mesh"))
 
     def check(self) -> None:
@@ -206,13 +189,12 @@ class Driver:
     # effects out
 
     def _carry_out(self, effects: Iterable[AnyEffect | Any]) -> None:
-        table = self._table
         rest = iter(effects)
         for effect in rest:
             if type(effect) is Store:
                 self._behind_store(effect, list(rest))
                 return
-            table[type(effect)](effect)
+            self._table[type(effect)](effect)
 
     def _behind_store(self, first: Store, rest: list[Any]) -> None:
         """All stores of the answer are one batch; wake-ups and notes need not wait for it."""
@@ -234,10 +216,10 @@ class Driver:
                 self._table[type(effect)](effect)
 
     def _send(self, send: Send) -> None:
-        future = self._tickets.get(send.to)
-        if future is not None:
-            if not future.done():
-                future.set_result(send.message)
+        waiting = self._tickets.get(send.to)
+        if waiting is not None:
+            if not waiting[0].done():
+                waiting[0].set_result(send.message)
             return
         name = send.to
         door = self.doors.get(name) or self.doors.get(name.partition("/")[0] + "/")
@@ -252,13 +234,10 @@ class Driver:
 
     def _woken(self, number: int, wake: WakeAt) -> None:
         del self._timers[number]
-        early_ns = wake.at_ns - self.now_ns()
-        if early_ns > EARLY_NS:
+        if self.now_ns() < wake.at_ns:  # it is a long one, or the loop and the clock round differently
             self._wake(wake)
-            return
-        if early_ns > 0:
-            self._now_ns = wake.at_ns
-        self.deliver(Woken(wake.token))
+        else:
+            self.deliver(Woken(wake.token))
 
     # the end
 
@@ -270,6 +249,6 @@ class Driver:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        for future in self._tickets.values():
+        for future, _ in self._tickets.values():
             if not future.done():
                 future.set_result(Failed("unavailable", "the mesh is shut down"))

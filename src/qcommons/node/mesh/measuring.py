@@ -45,9 +45,10 @@ class Measuring:
         body = self._entropy(asked.size_bytes)
         times_ns: list[int] = []
         failed, cause = 0, ""
+        within_ns = s_to_ns(ECHO_S)
         for _ in range(asked.requests):
             start_ns = time.perf_counter_ns()
-            answer = await self._ask(peer, "echo/1", body, ECHO_S)
+            answer = await self._driver.ask(lambda ticket: Ask(ticket, peer, "echo/1", body, within_ns), ECHO_S)
             took_ns = time.perf_counter_ns() - start_ns
             if isinstance(answer, Got) and answer.body == body:
                 times_ns.append(took_ns)

@@ -66,6 +66,10 @@ class Pipe(Protocol):
         """After what was written has gone out, or `CLOSE_S`. linger: and was taken by the other end."""
         ...
 
+    def abort(self) -> None:
+        """At once, whatever waits."""
+        ...
+
     def freeze(self, frozen: bool) -> None:
         """As if the network were cut: nothing goes out or comes in until thawed (development nodes)."""
         ...
@@ -244,6 +248,9 @@ class CircuitPipe:
             user, self._user = self._user, None
             if user is not None:
                 user.lost("the session ended")
+
+    def abort(self) -> None:
+        self.close(linger=False)
 
     def freeze(self, frozen: bool) -> None:
         """The links beneath are frozen where they are cut."""

@@ -41,6 +41,7 @@ from qcommons.node.mesh.measuring import Measuring
 from qcommons.node.mesh.notes import readable
 from qcommons.node.mesh.papers import Papers
 from qcommons.node.mesh.settings import MeshSettings
+from qcommons.node.mesh.twin import Twin
 from qcommons.node.mesh.views import Views
 from qcommons.node.store import Store
 from qcommons.pqc.identity import NodeKey
@@ -50,16 +51,18 @@ __all__ = ["Mesh", "start_mesh"]
 PORT_KEY = "mesh-node/port"
 INVITES_KEY = "mesh-node/invites"
 INVITES_MAX = 16
+MET = ("linked", "alive")  # states of whom an invitation has led to: its record says from now on where it is
 SECRET_BYTES = 32
 CLOCK_LOOK_S = 1.0
 LEAVE_S = 0.2  # for the goodbyes to go out
 
 
 class KeptInvite(msgspec.Struct, frozen=True, array_like=True):
-    """An invitation that was followed; a peer that is met later is dialled by its record."""
+    """An invitation that was taken; once its peer was met, that is dialled by its record. since_ns: when."""
 
     peer: bytes
     addresses: tuple[str, ...]
+    since_ns: int = 0
 
 
 class Mesh:
@@ -103,6 +106,9 @@ class Mesh:
             self.driver, self.views, measuring, self.papers, settings.network, self._keep_invite,
             self.connections.sever if is_dev(home) else None,
         )  # fmt: skip
+        self.invites: list[KeptInvite] = []  # taken, and their nodes not met since
+        self.met: set[PeerId] = set()  # peers that were here since the start; no more than the book holds
+        self.twin = Twin(self.driver.now_ns())
         self._announcing: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -119,7 +125,8 @@ class Mesh:
             self._disk.apply([(PORT_KEY, self.listener.port.to_bytes(2, "big"))])
         for address in self.settings.bootstrap:
             deliver(Reached("", address, None, bootstrap=True))
-        for invite in self._invites():
+        self.invites = self._kept_invites()
+        for invite in self.invites:
             for address in invite.addresses:
                 deliver(Reached("", address, PeerId(invite.peer), bootstrap=True))
         self._tasks.append(asyncio.get_running_loop().create_task(self._follow_clock()))
@@ -161,9 +168,17 @@ class Mesh:
     def _news(self, send: Send) -> None:
         news = send.message
         if isinstance(news, News):
+            if news.state in MET:
+                self.met.add(news.peer)
+            elif news.state == "forgotten":
+                self.met.discard(news.peer)
+            if news.state in MET and any(one.peer == news.peer for one in self.invites):
+                self._keep_invites([one for one in self.invites if one.peer != news.peer])
             self._on_log("mesh_peer", **readable({"peer": news.peer.hex(), "state": news.state, "cause": news.cause}))
 
     def _note(self, note: Note) -> None:
+        if note.name == "mesh_own_record_seen":
+            self.twin.seen(int(str(note.facts["seq"])), self.driver.now_ns())
         self._on_log(note.name, **readable(note.facts))
 
     async def _follow_clock(self) -> None:
@@ -175,7 +190,7 @@ class Mesh:
 
     # invitations
 
-    def _invites(self) -> list[KeptInvite]:
+    def _kept_invites(self) -> list[KeptInvite]:
         raw = self._disk.get(INVITES_KEY)
         if raw is None:
             return []
@@ -186,9 +201,18 @@ class Mesh:
             return []
 
     def _keep_invite(self, invite: Invite) -> None:
-        kept = [one for one in self._invites() if one.peer != invite.node][-(INVITES_MAX - 1) :]
-        kept.append(KeptInvite(invite.node, tuple(invite.addresses)))
-        self._disk.apply([(INVITES_KEY, msgspec.msgpack.encode(kept))])
+        """Until its node was met. One whose node is here already has nothing to wait for."""
+        if invite.node in self.views.alive():
+            return
+        now_ns = self.driver.now_ns()
+        since_ns = next((one.since_ns for one in self.invites if one.peer == invite.node), now_ns)
+        others = [one for one in self.invites if one.peer != invite.node]
+        kept = KeptInvite(invite.node, tuple(invite.addresses), since_ns or now_ns)
+        self._keep_invites([*others[-(INVITES_MAX - 1) :], kept])
+
+    def _keep_invites(self, invites: list[KeptInvite]) -> None:
+        self.invites = invites
+        self._disk.apply([(INVITES_KEY, msgspec.msgpack.encode(invites))])
 
 
 async def start_mesh(

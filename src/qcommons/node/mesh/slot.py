@@ -8,13 +8,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qcommons.base.errors import QCommonsError, Unavailable, UsageError
+from qcommons.base.errors import QCommonsError, Unavailable, UsageError, raised_at
 from qcommons.node.api.mesh_door import MeshDoor
 from qcommons.node.api.mesh_records import MeshSummary
 from qcommons.node.api.records import Trouble
+from qcommons.node.health import Pending, invite_trouble, lost_trouble
 from qcommons.node.mesh.settings import MeshSettings
+from qcommons.pqc.identity import node_id_of_hash
 
 if TYPE_CHECKING:
     from qcommons.node.mesh.service import Mesh
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GAUGES", "MeshSlot"]
 
+ALONE = "alone in the mesh"  # as `views.troubles` calls it
 LABELLED = "qcommons_mesh_peers"
 STATES = ("known", "alive", "suspect", "lost", "away", "banned")
 GAUGES = (
@@ -77,7 +80,7 @@ class MeshSlot:
         """What of it is not green."""
         if self._trouble is not None:
             return [self._trouble]
-        return [] if self._mesh is None else self._mesh.views.troubles()
+        return [] if self._mesh is None else _troubles(self._mesh)
 
     def gauges(self) -> Mapping[str, Callable[[], float]]:
         """Name of a metric -> its value now; 0 while there is no mesh."""
@@ -99,7 +102,7 @@ class MeshSlot:
         """An error of ours in the core: the rest of the node goes on."""
         cause = f"{type(error).__name__}: {error}"
         self._red("the mesh stopped by its own fault", cause, "qcommons", "see qcommons logs, then restart the node")
-        self._on_log("mesh_fault", error=cause, at=_place(error))
+        self._on_log("mesh_fault", error=cause, at=raised_at(error))
 
     def _red(self, what: str, cause: str, who: str, action: str) -> None:
         self._trouble = Trouble(
@@ -107,9 +110,14 @@ class MeshSlot:
         )  # fmt: skip
 
 
-def _place(error: BaseException) -> str:
-    """File and line of our code where it was raised."""
-    trace: Any = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return "" if trace is None else f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+def _troubles(mesh: Mesh) -> list[Trouble]:
+    """Of the mesh itself, of a second node with this key, of peers that vanished, of invitations nobody answered."""
+    found, now_ns = mesh.views.troubles(), mesh.driver.now_ns()
+    pending = [Pending(node_id_of_hash(one.peer), one.addresses, one.since_ns or mesh.twin.started_ns)
+               for one in mesh.invites]  # fmt: skip
+    met = {node_id_of_hash(peer) for peer in mesh.met}  # who was gone before this start may have said goodbye then
+    lost = lost_trouble((row for row in mesh.views.mesh().peers if row.node in met), now_ns)
+    if any(trouble.what == ALONE for trouble in found):
+        lost = None  # it is this node that is cut off, which is said
+    more = (mesh.twin.trouble(now_ns), lost, invite_trouble(pending, now_ns))
+    return [*found, *(trouble for trouble in more if trouble is not None)]
