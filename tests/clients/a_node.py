@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from tests.clients.json_shapes import check_shape
 
 from qcommons.clients.cli.main import main
 
@@ -41,10 +42,12 @@ def text(*words: str, code: int = 0) -> str:
 
 
 def body(*words: str, code: int = 0) -> Any:
-    """Its one JSON object; its exit code is checked."""
+    """Its one JSON object; its exit code is checked, and that it is what docs/schema says."""
     done = command(*words, "--json")
     assert done.code == code, done
-    return json.loads(done.out)
+    answer = json.loads(done.out)
+    check_shape(words, answer)
+    return answer
 
 
 @contextlib.contextmanager

@@ -67,6 +67,24 @@ def test_help_imports_no_heavy_library() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_the_help_of_no_command_imports_a_heavy_library() -> None:
+    """numpy alone costs more than all the rest of a help page, which takes a tenth of a second of CPU."""
+    code = (
+        "import sys; from qcommons.clients.cli.main import COMMANDS, main; "
+        "[main([*row.name.split(), '--help']) for row in COMMANDS]; "
+        "print([m for m in ('numpy', 'rich', 'httpx', 'asyncio') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_ranges_in_the_help_of_run_are_those_of_the_node() -> None:
+    from qcommons.clients.cli import run
+    from qcommons.node import edge, submission
+
+    assert (run.SHOTS_MAX, run.SEED_MAX) == (edge.SHOTS_MAX, submission.SEED_MAX)
+
+
 @pytest.mark.parametrize("row", COMMANDS, ids=lambda row: row.name)
 def test_every_command_has_its_own_help_and_json(row: front.Command, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*row.name.split(), "--help"]) == 0

@@ -47,7 +47,7 @@ def test_dev_up_again_finds_them_running_and_status_says_so(two: dict[str, Any])
     assert [node["pid"] for node in again["nodes"]] == [node["pid"] for node in two["nodes"]]
     rows = body("dev", "status", "--folder", two["folder"])["nodes"]
     assert [(row["state"], row["alive"], row["links"]) for row in rows] == [("green", 1, 1)] * 2
-    assert "1 peers alive" in text("dev", "status", "--folder", two["folder"])
+    assert "1 peer alive, 1 link;" in text("dev", "status", "--folder", two["folder"])
 
 
 def test_peers_are_a_table_and_json(two: dict[str, Any]) -> None:
@@ -101,7 +101,8 @@ def test_a_peer_is_named_by_the_beginning_of_its_id(two: dict[str, Any]) -> None
     assert "no known peer begins" in text("peers", "allow", "qn1zzzzzzzz", code=2)
     denied = text("peers", "deny", peer_of(two)[:10])
     assert "denied" in denied and body("peers")["peers"][0]["state"] == "denied"
-    assert "is forgotten" in text("peers", "forget", peer_of(two)[:10])
+    forgotten = text("peers", "forget", peer_of(two)[:10])
+    assert "is forgotten" in forgotten and "comes back" in forgotten and "qcommons peers deny" in forgotten
     until_s = time.monotonic() + 10
     while not (rows := body("peers")["peers"]) or rows[0]["state"] != "alive":
         assert time.monotonic() < until_s, rows

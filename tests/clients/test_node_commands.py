@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.clients.a_node import BELL, a_node, body, text
+from tests.clients.a_node import BELL, LONG, a_node, body, long_circuit, text
 
 from qcommons.clients.cli.asking import clean
 
@@ -62,7 +63,7 @@ def test_a_job_shows_its_states_in_order(done: str) -> None:
     since = [phase["since_ns"] for phase in view["timeline"]]
     assert since == sorted(since) and view["ended_ns"] == since[-1]
     shown = text("job", done)
-    assert "100 shots" in shown and "1 of 1 runs" in shown and "accepted" in shown
+    assert "100 shots" in shown and "1 of 1 run\n" in shown and "accepted" in shown
 
 
 def test_an_id_may_be_shortened_while_only_one_job_begins_so(done: str) -> None:
@@ -127,6 +128,23 @@ def test_a_receipt_checks_with_the_node_id_and_with_no_other(done: str, node: di
     assert "cannot read" in text("receipt", "check", str(tmp_path / "no"), "--node-id", node["node_id"], code=2)
 
 
+def test_a_running_job_says_engine_prediction_and_since_when(node: dict[str, Any], tmp_path: Path) -> None:
+    """Also in the lists; the prediction is the one that the answer would carry."""
+    job = text("run", long_circuit(tmp_path), *LONG, "--detach").strip()
+    until_s = time.monotonic() + 20
+    while not (attempts := body("job", job)["attempts"]):
+        assert time.monotonic() < until_s
+        time.sleep(0.05)
+    (now,) = attempts
+    assert (now["run"], now["engine"], now["method"], now["certain"]) == (0, "numpy", "dense", True)
+    assert now["predicted_s"] > 1 and 0 <= time.time_ns() - now["since_ns"] < 20e9
+    said = r"numpy/dense, predicted [\d.]+ (?:s|min)[^,]*, for [\d.]+ m?s now"
+    assert re.search(said, text("job", job)) and re.search(said, text("status")) and re.search(said, text("why", job))
+    assert re.search(r"numpy/dense, [\d.]+ m?s of [\d.]+ (?:s|min).* predicted", text("jobs", "--state", "running"))
+    text("job", "cancel", job)
+    assert body("job", job)["attempts"] == []
+
+
 # the node
 
 
@@ -150,7 +168,8 @@ def test_limits_that_are_set_are_part_of_the_status(node: dict[str, Any]) -> Non
     assert text("run", str(Path(BELL).with_name("qaoa24.qasm")), "--detach", "--bind", "gamma=1", "--bind", "beta=1",
                 code=3).count("20")  # fmt: skip
     assert "applies after a restart" in text("config", "set", "limits.workers", "1")
-    assert "there is no setting 'limits.qubit'" in text("config", "set", "limits.qubit", "1", code=2)
+    near = text("config", "set", "limits.qubit", "1", code=2)
+    assert "unknown setting 'limits.qubit'; did you mean limits.qubits" in near
     assert body("config", "unset", "limits.qubits")["origin"] == "default"
     text("config", "unset", "limits.workers")
 
@@ -163,6 +182,14 @@ def test_rules_are_added_and_taken_back(node: dict[str, Any]) -> None:
     assert body("policy", "remove", "tag:spam", "principal:eve")["deny"] == []
     assert text("policy") == "allow  everybody who has a token\ndeny   nobody\n"
     assert body("allow", "tag;x", code=2)["error"]["who"] == "caller"
+
+
+def test_an_allow_list_never_locks_the_owner_out_unless_told_by_name(node: dict[str, Any]) -> None:
+    assert "Your own work is taken as before" in text("allow", "principal:ann")
+    text("run", BELL)
+    assert "Your own work is held back too, by deny principal:home" in text("deny", "principal:home")
+    assert "the owner denies principal:home" in text("run", BELL, code=3)
+    assert "Your own work" not in text("policy", "remove", "principal:home", "principal:ann")
 
 
 def test_a_friend_with_a_token_runs_jobs_until_it_is_revoked(
@@ -193,6 +220,10 @@ def test_logs_and_events_tell_what_happened(done: str, node: dict[str, Any]) -> 
     assert any(event["facts"].get("job") == done and event["facts"].get("state") == "done" for event in events)
     assert body("events", "--since", str(len(events) - 1))["events"] == events[-1:]
     assert f"job={done}" in text("events", "--since", "0")
+    text("pause", "--for", "2h")
+    text("resume")
+    paused = next(line for line in text("events").splitlines() if "finish=" in line)
+    assert "_ns=" not in paused and re.search(r" until=\d{4}-\d\d-\d\d ", paused)
     lines = body("logs", "-n", "10000")["lines"]
     assert any(line["event"] == "ready" and line["url"] == node["url"] for line in lines)
     assert len(body("logs", "-n", "2")["lines"]) == 2

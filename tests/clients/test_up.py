@@ -52,6 +52,16 @@ def test_without_a_node_status_ends_with_4_and_down_with_0(home: Path) -> None:
     assert not home.exists(), "looking makes nothing"
 
 
+def test_a_port_that_another_node_has_is_said_to_be_that(home: Path, tmp_path: Path) -> None:
+    """Nobody is told to stop a node of their own."""
+    first = body("up", "-d", "--port", "0")
+    port = first["url"].rpartition(":")[2]
+    with a_home(tmp_path / "second"):
+        said = text("up", "-d", "--port", port, code=4)
+    assert f"port {port} is taken by a qcommons node of another home (process {first['pid']})" in said
+    assert "qcommons up -d --port 0" in said and "stop that" not in said
+
+
 def test_a_taken_port_is_named_with_what_to_do(home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
@@ -114,7 +124,7 @@ def test_what_is_open_when_the_node_stops_goes_on_with_the_next(tmp_path: Path) 
     start_s = time.monotonic()
     stopped = command("down", "--drain", "1500ms")
     assert stopped.code == 0 and "kept for the next start: 1." in stopped.out
-    assert "jobs that still run: 1" in stopped.err
+    assert "1 job still runs, for" in stopped.err and stopped.err.count("\n") == 1
     assert 1.5 <= time.monotonic() - start_s < 8
     text("up", "-d", "--port", "0")
     view = body("job", job)

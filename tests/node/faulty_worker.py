@@ -16,10 +16,11 @@ from collections.abc import Callable
 from qcommons.base.errors import Unavailable, UsageError
 from qcommons.engines.execute import Execution, Request
 from qcommons.engines.records import Answer, Cost, Counts, Estimate, Expectations
+from qcommons.engines.select import Choice
 from qcommons.node.worker import serve
 
 
-def execute(request: Request, clock_ns: Callable[[], int]) -> Execution:
+def execute(request: Request, clock_ns: Callable[[], int], watch: Callable[[Choice], None]) -> Execution:
     FAULTS.get(request.method or "", lambda request: None)(request)
     bits = "0" * max(1, request.program.n_clbits)
     if isinstance(request.want, Counts):

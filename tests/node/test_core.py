@@ -279,3 +279,22 @@ def test_a_worker_killed_from_outside_is_given_its_piece_again() -> None:
     world.give(submit(0))
     world.run()
     assert entry(world.disk, 0).state == "failed"  # an outcome that came is an outcome
+
+
+def test_guests_that_fill_their_part_of_the_queue_leave_room_for_each_other_and_for_the_owner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("qcommons.node.core.WAITING_MAX", 16)
+    world = SmallWorld(Disk())
+    world.give(PauseAsked("p", Pause(0, None, False, "home")))
+    taken: dict[str, int] = {}
+    for number in range(40):
+        who = ("greedy", "other", "third", "fourth", "fifth")[number // 8]
+        world.give(submit(number, principal=who))
+        (answer,) = world.answers(f"t{number}")
+        taken[who] = taken.get(who, 0) + isinstance(answer, Taken)
+    assert taken == {"greedy": 2, "other": 2, "third": 2, "fourth": 2, "fifth": 0}
+    assert isinstance(answer, Refusal) and "guests' half" in answer.what and answer.where == "queue"
+    for number in range(40, 50):
+        world.give(submit(number))
+    assert [isinstance(world.answers(f"t{number}")[0], Taken) for number in range(40, 50)] == [True] * 8 + [False] * 2

@@ -106,6 +106,34 @@ def test_a_token_that_others_can_read_stops_the_start(tmp_path: Path) -> None:
     assert "chmod 600" in caught.value.error["what"]
 
 
+def test_a_home_that_others_can_write_stops_the_start_and_one_that_they_can_read_is_closed(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    home.chmod(0o777)
+    with pytest.raises(NotReady, match=f"chmod 700 {home}") as refused:
+        Daemon(home)
+    assert (refused.value.code, refused.value.error["who"]) == (2, "caller")
+    assert list(home.iterdir()) == []
+    home.chmod(0o755)
+    with Daemon(home) as node:
+        assert home.stat().st_mode & 0o7777 == 0o700
+        closed = next(line for line in (home / "node.log").read_text().splitlines() if "home_closed" in line)
+        assert json.loads(closed)["mode"] == "0755"
+        assert node.stop() == 0
+
+
+@pytest.mark.parametrize("name", ["node.log", "token", "node.lock", "node.db", "node.db-wal"])
+def test_a_link_in_the_place_of_a_file_of_the_node_stops_the_start(tmp_path: Path, name: str) -> None:
+    home, thesis = tmp_path / "home", tmp_path / "thesis.tex"
+    home.mkdir(mode=0o700)
+    thesis.write_text("years of work")
+    (home / name).symlink_to(thesis)
+    with pytest.raises(NotReady, match="links are not followed") as refused:
+        Daemon(home)
+    assert refused.value.code == 2 and refused.value.error["where"] == str(home / name)
+    assert thesis.read_text() == "years of work"
+
+
 def test_a_locked_database_is_said_and_work_goes_on_after(tmp_path: Path) -> None:
     with Daemon(tmp_path / "home") as daemon, daemon.client() as client:
         run(client)

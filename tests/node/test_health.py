@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+import pytest
+
+from qcommons.node.api.mesh_records import PeerRow
 from qcommons.node.api.records import Trouble
-from qcommons.node.health import clock_trouble, disk_trouble, gate_trouble, sentence, unchecked_troubles, worst
+from qcommons.node.health import (
+    Pending,
+    clock_trouble,
+    disk_trouble,
+    gate_trouble,
+    invite_trouble,
+    lost_trouble,
+    sentence,
+    unchecked_troubles,
+    worst,
+)
 from qcommons.node.owner import OwnerLimits, Pause, Sense, may_start
 
 S = 1_000_000_000
@@ -40,3 +53,47 @@ def test_every_trouble_says_cause_who_since_and_action() -> None:
 
 def test_a_clock_that_drifts_is_no_trouble() -> None:
     assert clock_trouble(2 * S, 2 * S, 0, 0) is None
+
+
+# the mesh
+
+DAY = 86_400 * S
+
+
+def row(state: str, cause: str, since_ns: int, node: str = "qn1aaaaaaaaaaaaaaaa") -> PeerRow:
+    return PeerRow(node=node, level="red", state=state, cause=cause, since_ns=since_ns)
+
+
+def test_a_peer_that_vanished_is_yellow_with_cause_since_who_and_what_to_do() -> None:
+    silent = row("lost", "no sign of life for 15 s; tcp/10.0.0.2:8741: refused", 5 * S)
+    one = lost_trouble([row("alive", "linked", 0), silent], 65 * S)
+    assert one is not None and (one.level, one.who, one.since_ns) == ("yellow", "peers", 5 * S)
+    assert sentence((one,), 0, 0, 65 * S).startswith("A peer is lost for 1 min: qn1aaaaaaaaaaaaa: no sign of life")
+    assert "qcommons peers forget qn1aaaaaaaaaaaaa" in one.action
+    two = lost_trouble([silent, row("lost", "no sign of life for 15 s", 3 * S, "qn1b")], 65 * S)
+    assert two is not None and two.what == "2 peers are lost"
+    assert two.cause.startswith("qn1b:") and two.since_ns == 3 * S
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        row("away", "as its record says", 0),
+        row("away", "said goodbye, as planned", 0),
+        row("lost", "said goodbye", 0),
+        row("lost", "said goodbye; tcp/10.0.0.2:8741: refused", 0),
+        row("lost", "no sign of life for 15 s", -2 * DAY),  # no news any more
+        row("suspect", "no sign of life for 5 s", 0),
+        row("denied", "the owner denied it", 0),
+    ],
+)
+def test_who_left_with_a_word_or_long_ago_is_no_trouble(gone: PeerRow) -> None:
+    assert lost_trouble([gone], 60 * S) is None
+
+
+def test_an_invitation_that_nobody_answers_is_told_once_there_was_time() -> None:
+    pending = [Pending("qn1aaaaaaaaaaaaaaaa", ("tcp/10.0.0.2:8741", "tcp/[fe80::1]:8741"), 10 * S)]
+    assert invite_trouble(pending, 20 * S) is None and invite_trouble([], 99 * S) is None
+    told = invite_trouble(pending, 40 * S)
+    assert told is not None and (told.level, told.since_ns, told.who) == ("yellow", 10 * S, "peers")
+    assert "not reached at 10.0.0.2:8741, [fe80::1]:8741; it is tried further" in told.cause and told.action

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,3 +45,14 @@ def test_a_broken_file_counts_as_never_measured(tmp_path: Path, junk: bytes) -> 
     home.calibration_path.write_bytes(junk)
     assert home.calibration() is None
     assert home.constants() == {}
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_counts_as_never_measured_and_is_not_waited_for(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    home = Home(tmp_path)
+    make(home.calibration_path)
+    assert home.constants() == {}
+    home.keep(MEASURED)
+    assert Home(tmp_path).constants() == CONSTANTS and not home.calibration_path.is_symlink()

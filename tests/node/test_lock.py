@@ -145,6 +145,6 @@ def test_misuse_is_refused(tmp_path: Path) -> None:
         with pytest.raises(UsageError):
             lock.publish("x" * 5000)
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(Unavailable):
+    with pytest.raises(UsageError, match="links are not followed"):
         HomeLock(tmp_path / "link").take()
     assert not (tmp_path / "elsewhere").exists()

@@ -40,6 +40,15 @@ def test_a_log_that_cannot_be_written_counts_what_it_lost(tmp_path: Path) -> Non
     assert newest(tmp_path / "nothing.log", 3) == []
 
 
+def test_a_log_that_others_could_read_is_closed_when_it_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "node.log").touch()
+    (tmp_path / "node.log").chmod(0o644)
+    book = Logbook(tmp_path / "node.log")
+    book.open()
+    book.close()
+    assert book.path.stat().st_mode & 0o777 == 0o600
+
+
 def test_the_foreground_reads_it_too(tmp_path: Path) -> None:
     echo = io.StringIO()
     book = Logbook(tmp_path / "node.log", echo)

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from qcommons.base.errors import Unavailable, UsageError
 from qcommons.base.quantities import memory_bytes
 from qcommons.jobs.outcomes import exception_of
+from qcommons.node.api.door import OWNER
 from qcommons.node.owner import (
+    HOME,
     OwnerLimits,
     Pause,
     Policy,
@@ -220,6 +222,8 @@ def test_too_large_is_refused_with_the_numbers_and_the_remedy(
         (Policy(allow=("tag:chemistry",)), "bob", ("x", "chemistry"), True),
         (Policy(allow=("tag:ada",)), "ada", (), False),  # a principal's name is no tag
         (Policy(allow=("*",)), "bob", (), True),
+        (Policy(allow=("principal:ada",)), "home", (), True),  # whoever lists friends does not lock himself out
+        (Policy(allow=("principal:ada",), deny=("principal:home",)), "home", (), False),  # but he may
         (Policy(deny=("*",)), "home", (), False),
         (Policy(allow=("principal:ada",), deny=("tag:mining",)), "ada", ("mining",), False),
         (Policy(allow=("principal:ada",), deny=("principal:ada",)), "ada", (), False),
@@ -232,6 +236,10 @@ def test_deny_wins_and_an_empty_allow_lets_everybody_in(
     assert (refused is None) is taken
     if refused is not None:
         assert principal in refused.what and refused.where in ("policy.allow", "policy.deny")
+
+
+def test_the_owner_is_called_alike_everywhere() -> None:
+    assert HOME == OWNER
 
 
 @pytest.mark.parametrize("text", ["*", "principal:home", "tag:chem/2024", " tag:a ", "principal:qn1abc@x.org"])

@@ -51,8 +51,9 @@ class QuickPool:
         self.stopped = 0
 
     def submit(
-        self, call: RunPiece, on_ends: Any, on_over: Any, *, memory_bytes: int = 0, cpu_s: float = 0.0
-    ) -> object:
+        self, call: RunPiece, on_ends: Any, on_over: Any, *, memory_bytes: int = 0, cpu_s: float = 0.0,
+        on_trying: Any = None,
+    ) -> object:  # fmt: skip
         def answer() -> None:
             if self.death is None:
                 on_ends(tuple((item.index, done({"00": 1000})) for item in call.piece.items))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 from tests.jobs.making import done
 
 from qcommons.jobs.outcomes import Misused, OutOfMemory
 from qcommons.jobs.records import Phase
+from qcommons.node.api.records import AttemptView
 from qcommons.node.gate import Gate
 from qcommons.node.owner import OwnerLimits, Pause, Sense
 from qcommons.node.records import Answered, Entry
-from qcommons.node.views import job_view, why_ended, why_running, why_waiting
+from qcommons.node.views import attempt_text, job_view, why_ended, why_running, why_waiting
 
 S = 1_000_000_000
 ENTRY = Entry(
@@ -44,12 +46,17 @@ def test_a_job_that_waits_for_its_turn_says_how_many_are_before_it_and_how_long_
 def test_a_running_job_says_how_far_it_is() -> None:
     why = why_running(ENTRY, 2, 6 * S)
     assert "1 of 4 runs answered after 5 s; 2 workers alive" in why.cause and why.until_ns == 61 * S
+    at = AttemptView(run=1, engine="qulacs", method="statevector", predicted_s=12.3, certain=True, since_ns=2 * S)
+    said = why_running(ENTRY, 1, 6 * S, (at,)).cause
+    assert said.endswith("; qulacs/statevector, predicted 12.3 s, for 4 s now; 1 worker alive")
+    unsure = msgspec.structs.replace(at, certain=False)
+    assert "predicted about 12.3 s" in attempt_text(unsure, 6 * S) and job_view(ENTRY, attempts=(at,)).attempts == (at,)
 
 
 def test_an_ended_job_names_the_first_error_and_whose_move_it_is() -> None:
     assert why_ended(ENTRY, answered(done({"00": 1}))).who == "nobody"
     bad = why_ended(ENTRY, answered(done({"00": 1}), Misused("no such gate", "a.qasm:1:2"), Misused("x")))
-    assert bad.who == "caller" and bad.cause == "a.qasm:1:2: no such gate (and 1 more runs)" and "change" in bad.action
+    assert bad.who == "caller" and bad.cause == "a.qasm:1:2: no such gate (and 1 more run)" and "change" in bad.action
     assert why_ended(ENTRY, answered(OutOfMemory(1 << 30))).who == "resources"
 
 

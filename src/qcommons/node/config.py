@@ -32,7 +32,7 @@ from qcommons.node.workers import default_size
 
 __all__ = [
     "DEADLINE_S", "SETTINGS", "Setting", "Settings", "Value", "config_path", "load", "network", "owner_limits",
-    "set_value", "settings_help", "survey", "unset",
+    "set_value", "settings_help", "survey", "unknown", "unset",
 ]  # fmt: skip
 
 API_PORT = 8740
@@ -274,7 +274,7 @@ def _entries(raw: bytes, path: Path) -> tuple[dict[str, _Entry], list[UsageError
             key = f"{section}.{name}" if name else section
             where = _place(path, text, key)
             if _row(key) is None or isinstance(value, (dict, list)):
-                troubles.append(UsageError(_unknown(key), where=where))
+                troubles.append(UsageError(unknown(key), where=where))
                 continue
             try:
                 flat[key] = _Entry(str(value), f"{where}: {key}")
@@ -304,7 +304,8 @@ def _row(key: str) -> Setting | None:
     return next((row for row in SETTINGS if key and key in (row.key, row.also)), None)
 
 
-def _unknown(key: str) -> str:
+def unknown(key: str) -> str:
+    """What to say of a key that no setting has: the nearest ones, and all."""
     names = sorted(name for row in SETTINGS for name in (row.key, row.also) if name)
     near = difflib.get_close_matches(key, names, n=3, cutoff=0.6)
     meant = f"did you mean {' or '.join(near)}? " if near else ""
@@ -364,7 +365,7 @@ def unset(key: str, path: Path | None = None) -> bool:
 def _known(key: str) -> Setting:
     row = _row(key)
     if row is None:
-        raise UsageError(_unknown(key), where="config")
+        raise UsageError(unknown(key), where="config")
     return row
 
 

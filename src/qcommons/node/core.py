@@ -57,7 +57,7 @@ from qcommons.node.messages import (
     Submit,
     Taken,
 )
-from qcommons.node.owner import OwnerLimits, Sense
+from qcommons.node.owner import HOME, OwnerLimits, Sense
 from qcommons.node.records import Answered, Entry, Spec
 
 __all__ = ["SHELL", "NodeCore"]
@@ -67,6 +67,7 @@ SEAL_AFTER_NS = 500_000_000  # receipts of half a second share one signature
 CRASHES_MAX = 25  # a job that was running at so many unclean ends of the node is not tried again
 WAITING_MAX = 100_000
 WAITING_BYTES_MAX = 256 << 20  # programs of waiting jobs are in memory
+GUESTS_PART, GUEST_PART = 2, 8  # of the queue: all guests together a half of it, one of them an eighth
 REQUESTS_MAX = 10_000  # more than can be between acceptance and disk
 RUNNING_A_WORKER = 2  # so that a worker finds its next piece at once
 SEAL, RESUME, DRAIN = "seal", "resume", "drain"  # tokens of `WakeAt` beside job ids
@@ -205,11 +206,25 @@ class NodeCore:
     def _refusal(self, asked: Submit, size_bytes: int) -> Refusal | None:
         if self.gate.draining:
             return Refusal("resources", "the node is shutting down; submit again when it is up", "node")
-        if self.desk.waiting >= WAITING_MAX or self.desk.waiting_bytes + size_bytes > WAITING_BYTES_MAX:
-            waiting = f"{self.desk.waiting} jobs with {bytes_text(self.desk.waiting_bytes)} of programs wait"
-            most = f"{WAITING_MAX} jobs, {bytes_text(WAITING_BYTES_MAX)}"
-            return Refusal("resources", f"the queue is full: {waiting}; allowed {most}; try later", "queue", most)
-        return self.gate.admit(asked)
+        return self._full(asked.job.principal, size_bytes) or self.gate.admit(asked)
+
+    def _full(self, principal: str, size_bytes: int) -> Refusal | None:
+        """No room in the queue: in all, for guests, for this guest. So no guest keeps the owner or another one out."""
+        desk = self.desk
+        jobs, programs_bytes = desk.waiting, desk.waiting_bytes
+        shares = [("the queue is full", jobs, programs_bytes, 1)]
+        if principal != HOME:
+            own_jobs, own_bytes = desk.waits_of(HOME)
+            guests = (jobs - own_jobs, programs_bytes - own_bytes)
+            shares.append(("the guests' half of the queue is full", *guests, GUESTS_PART))
+            shares.append((f"the share of {principal!r} in the queue is full", *desk.waits_of(principal), GUEST_PART))
+        for what, count, held_bytes, part in shares:
+            most_bytes = WAITING_BYTES_MAX // part
+            if count >= WAITING_MAX // part or held_bytes + size_bytes > most_bytes:
+                most = f"{WAITING_MAX // part} jobs, {bytes_text(most_bytes)}"
+                waiting = f"{count} jobs with {bytes_text(held_bytes)} of programs wait"
+                return Refusal("resources", f"{what}: {waiting}; allowed {most}; try later", "queue", most)
+        return None
 
     def _cancel(self, asked: CancelJob, now_ns: int) -> list[Effect]:
         held = self.desk.held.get(asked.job_id)

@@ -44,6 +44,7 @@ from qcommons.node.mesh.settings import mesh_settings
 from qcommons.node.mesh.slot import MeshSlot
 from qcommons.node.messages import Drain, Ended, Sensed
 from qcommons.node.metrics import Metrics
+from qcommons.node.own_files import check_own
 from qcommons.node.owner import OwnerLimits, Sense
 from qcommons.node.owner_door import NodeFacts, OwnerDoor
 from qcommons.node.recent import Recent
@@ -65,6 +66,8 @@ CALIBRATE_S = 2.0
 QUIET = frozenset({"planned", "running", "assembling"})  # phases that the log leaves out: `job ID` has them
 SWITCH_S = 5e-5  # how long one thread keeps the interpreter from the others: each job changes hands six times
 PASSPHRASE_ENV = "QCOMMONS_PASSPHRASE"
+DATABASE = "node.db"
+DATABASE_FILES = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm")  # SQLite's own names (sqlite.org/tempfiles.html)
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -124,8 +127,11 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._lock)
+            self._logbook.open()
+            for name in DATABASE_FILES:
+                check_own(path / name)
             key = load_or_create(path / "keys", self._passphrase, secrets.token_bytes)
-            disk = stack.enter_context(Store(path / "node.db", on_trouble=self._on_trouble))
+            disk = stack.enter_context(Store(path / DATABASE, on_trouble=self._on_trouble))
             token = owner_token(path / TOKEN_FILE)
             self.clock = SteadyClock(_newest_ns(disk))
             self.shell = self._shell(disk, key, stack)
@@ -149,6 +155,8 @@ class Daemon:
             self._timers = [asyncio.create_task(self._sense()), asyncio.create_task(self._calibrate())]
             self._stack = stack.pop_all()
         self._door_made = door
+        if self._lock.was_open is not None:
+            self._log("home_closed", mode=f"{self._lock.was_open:04o}", now="0700")
         self._log("ready", url=url, node_id=key.id, home=str(path), pid=os.getpid())
         return Ready(url, str(path / TOKEN_FILE), os.getpid(), str(path), key.id)
 

@@ -6,7 +6,7 @@ so that a thousand jobs of one do not hold up the one job of another. Suspended 
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator
 
 from qcommons.jobs.machine import JobMachine
@@ -37,6 +37,7 @@ class Desk:
         self._waiting: OrderedDict[str, deque[Held]] = OrderedDict()  # by principal, whose turn is next first
         self.waiting = 0
         self.waiting_bytes = 0
+        self._bytes: Counter[str] = Counter()  # that wait, by principal
 
     def put(self, held: Held, *, front: bool = False) -> None:
         """A job that waits; a suspended one at the front."""
@@ -49,6 +50,11 @@ class Desk:
             line.append(held)
         self.waiting += 1
         self.waiting_bytes += held.entry.size_bytes
+        self._bytes[held.entry.principal] += held.entry.size_bytes
+
+    def waits_of(self, principal: str) -> tuple[int, int]:
+        """How many of its jobs wait, and the bytes of their programs."""
+        return len(self._waiting.get(principal, ())), self._bytes[principal]
 
     def next(self) -> Held | None:
         """Take the job whose turn it is; it counts as running from now on."""
@@ -83,5 +89,7 @@ class Desk:
     def _left(self, held: Held, line: deque[Held]) -> None:
         self.waiting -= 1
         self.waiting_bytes -= held.entry.size_bytes
+        self._bytes[held.entry.principal] -= held.entry.size_bytes
         if not line:
             del self._waiting[held.entry.principal]
+            del self._bytes[held.entry.principal]

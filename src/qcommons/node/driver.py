@@ -18,7 +18,7 @@ from qcommons.base.errors import Corrupt
 from qcommons.jobs.machine import CancelAsked, Event, ItemsEnded, JobEnded, JobMachine, PieceEnded, Submitted
 from qcommons.jobs.outcomes import Cancelled, Outcome
 from qcommons.jobs.records import Job, Piece
-from qcommons.node.frames import RunPiece
+from qcommons.node.frames import RunPiece, Trying
 from qcommons.node.workers import Handle, WorkerPool
 
 __all__ = ["Driver", "Progress"]
@@ -36,12 +36,15 @@ class Driver:
         accepted_ns: int,
         progress: Progress | None,
         on_note: Callable[[Note], None] | None,
+        on_trying: Callable[[Trying], None] | None = None,
     ) -> None:
+        """on_trying: told from a thread of the pool what a worker attempts."""
         self.inbox: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._pool = pool
         self._machine = JobMachine(job, accepted_ns)
         self._progress = progress
         self._on_note = on_note
+        self._on_trying = on_trying
         self._handles: dict[str, Handle] = {}
         self._wake: WakeAt | None = None
         self._ended: JobEnded | None = None
@@ -103,8 +106,9 @@ class Driver:
 
         limits = piece.limits
         return self._pool.submit(
-            RunPiece(piece), on_ends, on_over, memory_bytes=limits.memory_bytes, cpu_s=limits.seconds
-        )
+            RunPiece(piece), on_ends, on_over, memory_bytes=limits.memory_bytes, cpu_s=limits.seconds,
+            on_trying=self._on_trying,
+        )  # fmt: skip
 
     def _tell(self, progress: Progress) -> None:
         total = len(self._machine.job.points)

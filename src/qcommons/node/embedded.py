@@ -32,7 +32,7 @@ from qcommons.jobs.results import Result, Results
 from qcommons.node import edge
 from qcommons.node.config import DEADLINE_S
 from qcommons.node.driver import Driver, Progress
-from qcommons.node.frames import Calibrate, Calibration, Constants, Value
+from qcommons.node.frames import Calibrate, Calibration, Constants, Trying, Value
 from qcommons.node.home import Home
 from qcommons.node.memory import default_limit_bytes
 from qcommons.node.process import WORKER_COMMAND
@@ -105,8 +105,9 @@ class EmbeddedNode:
         deadline_s: float | None = None,
         memory_bytes: int | None = None,
         progress: Progress | None = None,
+        on_trying: Callable[[Trying], None] | None = None,
     ) -> Result | Results:
-        """See `default.run`."""
+        """See `default.run`. on_trying: told from another thread what a worker attempts, and its predicted cost."""
         accepted_ns = time.monotonic_ns()
         seconds = positive("deadline_s", self._deadline_s if deadline_s is None else deadline_s)
         until_ns = deadline_ns(accepted_ns, min(seconds, 1e9))
@@ -126,7 +127,7 @@ class EmbeddedNode:
         if single and job.settled:
             _raise(job.settled[0])
         grid = ((len(circuits),) if batch else ()) + (shape or ())
-        ended = self._drive(job, accepted_ns, progress)
+        ended = self._drive(job, accepted_ns, progress, on_trying)
         results = assemble(job, ended, accepted_ns, shape=grid, scalar=request.scalar)
         if self._calibrate:
             self._calibrate_later()
@@ -168,9 +169,11 @@ class EmbeddedNode:
 
     # the job
 
-    def _drive(self, job: Job, accepted_ns: int, progress: Progress | None) -> JobEnded:
+    def _drive(
+        self, job: Job, accepted_ns: int, progress: Progress | None, on_trying: Callable[[Trying], None] | None
+    ) -> JobEnded:
         """Carry out the machine's effects until the job has ended."""
-        driver = Driver(self.pool, job, accepted_ns, progress, self._on_note)
+        driver = Driver(self.pool, job, accepted_ns, progress, self._on_note, on_trying)
         self._inboxes[job.id] = driver.inbox
         try:
             return driver.drive()

@@ -14,8 +14,8 @@ from qcommons.jobs.outcomes import Outcome
 from qcommons.jobs.records import Card, Piece
 
 __all__ = [
-    "Calibrate", "Calibration", "Call", "Configure", "Constants", "Ended", "Parse", "RunPiece", "Source", "Value",
-    "pack",
+    "Calibrate", "Calibration", "Call", "Configure", "Constants", "Ended", "Parse", "RunPiece", "Source", "Trying",
+    "Value", "pack",
 ]  # fmt: skip
 
 Constants = dict[str, dict[str, float]]  # engine -> constant -> value
@@ -73,15 +73,28 @@ Call = Configure | RunPiece | Parse | Calibrate
 Value = Outcome | Card | Calibration
 
 
+class Trying(msgspec.Struct, frozen=True):
+    """An attempt that begins now. index: of the point in the job. seconds: what the cost model predicts for this
+    attempt; certain: False where its cost depends on the state."""
+
+    index: int
+    engine: str
+    method: str
+    seconds: float
+    certain: bool
+
+
 class Ended(msgspec.Struct, frozen=True):
     """Some ends of a call, in order: of items (by index), sources (by place) or the calibration (0).
 
-    last: the call is over. retire: the worker exits now (its memory is no longer to be trusted).
+    last: the call is over. retire: the worker exits now (its memory is no longer to be trusted). trying: nothing has
+    ended; this is what the worker does now.
     """
 
     ends: tuple[tuple[int, Value], ...]
     last: bool
     retire: bool = False
+    trying: Trying | None = None
 
 
 def pack(message: Call | Ended) -> bytes:

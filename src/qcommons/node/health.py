@@ -5,15 +5,26 @@ Flow: core, disk, clock, workers -> *troubles* -> status, `qcommons status`, /me
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
+import msgspec
+
 from qcommons.base.clock import duration_text
+from qcommons.node.api.mesh_records import PeerRow
 from qcommons.node.api.records import Trouble
 from qcommons.node.owner import OwnerLimits, Sense, Verdict, unchecked
 
-__all__ = ["JUMP_NS", "clock_trouble", "disk_trouble", "gate_trouble", "sentence", "unchecked_troubles", "worst"]
+__all__ = [
+    "JUMP_NS", "Pending", "clock_trouble", "disk_trouble", "gate_trouble", "invite_trouble", "lost_trouble", "sentence",
+    "unchecked_troubles", "worst",
+]  # fmt: skip
 
 JUMP_NS = 5_000_000_000  # drift of a clock is no jump
+GONE_NS = 86_400 * 10**9  # a peer that is lost for longer is no news; `qcommons peers` still shows it
+GOODBYE = "said goodbye"  # how membership begins the cause of a peer that was stopped: nothing is broken
+PATIENCE_NS = 15 * 10**9  # an invitation is dialled several times within it
+SHORT = 16  # characters of a node id that commands take for the whole
 
 
 def worst(troubles: tuple[Trouble, ...]) -> Literal["green", "yellow", "red"]:
@@ -79,3 +90,43 @@ def unchecked_troubles(limits: OwnerLimits, sense: Sense, now_ns: int) -> list[T
                 action=f"unset it: qcommons config unset {said.split()[0]}")
         for said in unchecked(limits, sense)
     ]  # fmt: skip
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """An invitation that was taken, but whose node was not reached yet. since_ns: when it was taken, or this start."""
+
+    node: str
+    addresses: tuple[str, ...]
+    since_ns: int
+
+
+def lost_trouble(peers: Iterable[PeerRow], now_ns: int) -> Trouble | None:
+    """Peers that vanished without a word. One that was stopped, planned its absence or is long gone is no trouble."""
+    gone = [row for row in peers if row.state == "lost" and not row.cause.startswith(GOODBYE)]
+    gone = sorted((row for row in gone if now_ns - row.since_ns < GONE_NS), key=lambda row: (row.since_ns, row.node))
+    if not gone:
+        return None
+    first = gone[0]
+    what = "a peer is lost" if len(gone) == 1 else f"{len(gone)} peers are lost"
+    more = f" (and {len(gone) - 1} more: qcommons peers)" if len(gone) > 1 else ""
+    shown = first.node[:SHORT]
+    return Trouble(
+        level="yellow", what=what, cause=f"{shown}: {first.cause}{more}", who="peers", since_ns=first.since_ns,
+        action=f"its owner sees why with qcommons doctor there; gone for good: qcommons peers forget {shown}",
+    )  # fmt: skip
+
+
+def invite_trouble(pending: Iterable[Pending], now_ns: int) -> Trouble | None:
+    """Invitations that nobody answered, once there was time to."""
+    waiting = [one for one in pending if now_ns - one.since_ns > PATIENCE_NS]
+    if not waiting:
+        return None
+    first = waiting[0]
+    more = f" (and {len(waiting) - 1} more)" if len(waiting) > 1 else ""
+    where = ", ".join(address.removeprefix("tcp/") for address in first.addresses)
+    cause = f"{first.node[:SHORT]} was not reached at {where}{more}; it is tried further, also after a restart"
+    action = "see that its node runs and can be reached (qcommons doctor there), or join by another member's invitation"
+    return Trouble(
+        level="yellow", what="an invitation is not answered", cause=cause, who="peers", since_ns=first.since_ns,
+        action=action,
+    )  # fmt: skip

@@ -10,11 +10,15 @@ import os
 import platform
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from qcommons.base.errors import UsageError
-from qcommons.node.frames import Calibration, Constants
+from qcommons.node.own_files import open_own
+
+if TYPE_CHECKING:
+    from qcommons.node.frames import Calibration, Constants
 
 __all__ = ["DRAIN_S", "LOCK_FILE", "NETWORK", "TOKEN_FILE", "Home", "home_path", "processor"]
 
@@ -50,11 +54,13 @@ class Home:
 
     def calibration(self) -> Calibration | None:
         """What was measured, stale or not; None where nothing usable is stored."""
+        from qcommons.node.frames import Calibration  # numpy comes with it, and every command wants to know its home
+
         try:
-            if self.calibration_path.stat().st_size > CALIBRATION_BYTES_MAX:
-                return None
-            return msgspec.json.decode(self.calibration_path.read_bytes(), type=Calibration)
-        except (OSError, msgspec.DecodeError):
+            with os.fdopen(open_own(self.calibration_path, os.O_RDONLY), "rb") as file:
+                data = file.read(CALIBRATION_BYTES_MAX + 1)
+            return None if len(data) > CALIBRATION_BYTES_MAX else msgspec.json.decode(data, type=Calibration)
+        except (OSError, UsageError, msgspec.DecodeError):
             return None  # it is a cache: measured again
 
     def constants(self) -> Constants:

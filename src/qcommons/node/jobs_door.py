@@ -190,7 +190,7 @@ class JobsDoor:
             answered = self._disk.get(result_key(entry.number))
             return why_ended(entry, decoded(result_key(entry.number), answered, Answered))
         if not core.desk.waits(job):
-            return why_running(entry, len(self._shell.pool.pids()), now_ns)
+            return why_running(entry, len(self._shell.pool.pids()), now_ns, self._shell.attempts(job))
         places = RUNNING_A_WORKER * core.workers
         gate = core.gate.start(now_ns)
         return why_waiting(entry, gate, core.desk.ahead(held), len(core.desk.running), places, now_ns)
@@ -231,11 +231,11 @@ class JobsDoor:
         return entry if held is None else held.entry
 
     def _view(self, entry: Entry, timeline: tuple[Phase, ...] = ()) -> JobView:
-        cause = None
+        cause, attempts = None, self._shell.attempts(entry.id)
         if self._shell.core.desk.waits(entry.id):
             gate = self._shell.core.gate.start(self._shell.clock.now_ns())
             cause = gate.cause if not gate.go else "waits for its turn"
-        return job_view(entry, timeline, cause)
+        return job_view(entry, timeline, cause, attempts)
 
 
 def _shown(entry: Entry, who: str) -> bool:

@@ -17,6 +17,7 @@ from types import TracebackType
 import msgspec
 
 from qcommons.base.errors import Unavailable, UsageError
+from qcommons.node.own_files import claim, open_own
 
 __all__ = ["Holder", "HomeLock", "read_lock"]
 
@@ -34,12 +35,16 @@ class Holder(msgspec.Struct, frozen=True):
 
 
 class HomeLock:
-    """The lock of one home; a context manager. The file is 0600, a new folder 0700."""
+    """The lock of one home, which is its holder's alone (`own_files.claim`); a context manager.
+
+    was_open: the mode of the home where others could look into it until it was taken. The file is 0600.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
         self._started_at_ns = 0
+        self.was_open: int | None = None
 
     def __enter__(self) -> HomeLock:
         self.take()
@@ -56,12 +61,12 @@ class HomeLock:
         Raises:
             Unavailable: another process (or another HomeLock of this one) holds it: names pid and url; or the
                 file cannot be written.
-            UsageError: this very object holds it already.
+            UsageError: this very object holds it already; the home is not its owner's alone.
         """
         if self._descriptor is not None:
             raise UsageError("this lock is taken already; release it first", where=str(self._path))
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.was_open = claim(self._path.parent)
             self._descriptor = _take(self._path)
         except OSError as error:
             raise Unavailable(f"cannot lock the home: {error.strerror}", where=str(self._path)) from error
@@ -106,9 +111,10 @@ def read_lock(path: Path) -> Holder | None:
 
     Raises:
         Unavailable: the file cannot be read.
+        UsageError: it is no file of this user: what it says could send the owner's token to somebody else.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        descriptor = open_own(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -131,7 +137,7 @@ def _take(path: Path) -> int | None:
     """A descriptor that holds the lock of the file of that name; None: somebody else has it."""
     until_ns = time.monotonic_ns() + round(PATIENCE_S * 1e9)
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
         try:
             if _locked(descriptor, fcntl.LOCK_EX) and _is_named(descriptor, path):
                 os.fchmod(descriptor, 0o600)

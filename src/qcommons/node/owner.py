@@ -30,13 +30,15 @@ from qcommons.jobs.outcomes import Refused
 from qcommons.node.hours import MINUTES_A_WEEK, closed_for, minute_text, next_opening
 
 __all__ = [
-    "OwnerLimits", "Pause", "Policy", "Sense", "Verdict", "admit", "may_start", "must_stop", "parse_rule", "unchecked",
+    "HOME", "OwnerLimits", "Pause", "Policy", "Sense", "Verdict", "admit", "may_start", "must_stop", "parse_rule",
+    "unchecked",
 ]  # fmt: skip
 
 MINUTE_NS = 60 * NS_PER_S
 BATTERY_NEVER_PERCENT = 100  # no charge is above it, so on battery nothing ever runs
 BATTERY_MARGIN_PERCENT = 5  # a charge reading wavers by a percent or two when the load changes
 LOAD_AGAIN = 0.8  # held back above the limit, let go below this share of it
+HOME = "home"  # the principal of the owner's own work (`api.door.OWNER`)
 RULE = re.compile(r"\*|(?:principal|tag):[A-Za-z0-9][A-Za-z0-9._@/+-]{0,127}", re.ASCII)
 
 
@@ -85,7 +87,10 @@ class Pause(msgspec.Struct, frozen=True):
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """Whose work is taken: rules as `parse_rule` reads them. `deny` wins; an empty `allow` lets everybody in."""
+    """Whose work is taken: rules as `parse_rule` reads them. `deny` wins; an empty `allow` lets everybody in.
+
+    An `allow` that forgets the owner does not lock the owner out: only `deny` holds `HOME` back.
+    """
 
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
@@ -283,7 +288,7 @@ def admit(
     denied = next((rule for rule in policy.deny if rule in known), None)
     if denied is not None:
         return Refused(f"work of {principal!r} is not taken: the owner denies {denied}", where="policy.deny")
-    if policy.allow and not known.intersection(policy.allow):
+    if policy.allow and principal != HOME and not known.intersection(policy.allow):
         what = (
             f"work of {principal!r} is not taken: no rule of the owner allows it: qcommons allow principal:{principal}"
         )

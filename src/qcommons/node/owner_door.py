@@ -90,7 +90,8 @@ class OwnerDoor:
         troubles = self.troubles(now_ns)
         running = tuple(
             Now(job=held.entry.id, principal=held.entry.principal, tags=held.entry.tags, title=held.entry.title,
-                since_ns=held.entry.since_ns, runs=held.entry.runs, answered=held.entry.answered)
+                since_ns=held.entry.since_ns, runs=held.entry.runs, answered=held.entry.answered,
+                attempts=shell.attempts(held.entry.id))
             for held in core.desk.running.values()
         )  # fmt: skip
         open_jobs = Counter(held.entry.state for held in core.desk)
@@ -178,8 +179,7 @@ class OwnerDoor:
     async def set_setting(self, key: str, value: str | None, who: str) -> SettingView:
         row = next((row for row in config.SETTINGS if key and key in (row.key, row.also)), None)
         if row is None:
-            known = ", ".join(row.key for row in config.SETTINGS)
-            raise UsageError(f"there is no setting {key[:60]!r}; there are: {known}", where="setting")
+            raise UsageError(config.unknown(key), where="setting")
         async with self._editing:
             if value is None:
                 await asyncio.to_thread(config.unset, key)

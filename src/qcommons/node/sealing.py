@@ -12,7 +12,7 @@ import msgspec
 
 from qcommons.base.errors import UsageError
 from qcommons.base.units import s_to_ns
-from qcommons.engines.records import Amplitudes, Counts, Expectations, Statevector
+from qcommons.engines.records import Amplitudes, Counts, Expectations, Slices, Statevector
 from qcommons.engines.registry import load_engines
 from qcommons.jobs.outcomes import Done, Outcome, status_of
 from qcommons.jobs.records import Job
@@ -26,7 +26,10 @@ from qcommons.verify.records import Receipt, SignedReceipt
 
 __all__ = ["SealedJob", "Sealer", "receipts_of", "signed_receipt"]
 
-WANTS = {Counts: "counts", Expectations: "expectations", Amplitudes: "amplitudes", Statevector: "statevector"}
+WANTS = {
+    Counts: "counts", Expectations: "expectations", Amplitudes: "amplitudes", Statevector: "statevector",
+    Slices: "slices",
+}  # fmt: skip
 
 
 class SealedJob(msgspec.Struct, frozen=True):

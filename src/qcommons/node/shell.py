@@ -22,8 +22,9 @@ from qcommons.base.units import ns_to_s
 from qcommons.jobs.machine import ItemsEnded, PieceEnded
 from qcommons.jobs.outcomes import Cancelled, NotStarted, Outcome
 from qcommons.jobs.records import Piece
+from qcommons.node.api.records import AttemptView
 from qcommons.node.core import SHELL, NodeCore
-from qcommons.node.frames import RunPiece
+from qcommons.node.frames import RunPiece, Trying
 from qcommons.node.messages import Drained, Ended, Event, Seal, Sealed
 from qcommons.node.records import NodeEvent
 from qcommons.node.store import Store as Disk
@@ -80,6 +81,7 @@ class Shell:
         self._seal, self._on_note, self._on_event, self._on_ended = seal, on_note, on_event, on_ended
         self._loop = asyncio.get_running_loop()
         self._handles: dict[str, Handle] = {}
+        self._attempts: dict[str, AttemptView] = {}  # by piece: a worker does one thing at a time
         self._tickets: dict[str, asyncio.Future[Any]] = {}
         self._pending: set[asyncio.Future[Any]] = set()
         self._ticket = itertools.count()
@@ -185,6 +187,7 @@ class Shell:
                     self._handles[piece_id] = self._submit(piece_id, piece)
                 case Stop(piece_id):
                     handle = self._handles.pop(piece_id, None)
+                    self._attempts.pop(piece_id, None)
                     if handle is not None:
                         self.pool.stop(handle, Cancelled("stopped by its job"))
                 case WakeAt():
@@ -229,18 +232,39 @@ class Shell:
 
     def _submit(self, piece_id: str, piece: Piece) -> Handle:
         def on_ends(ends: tuple[tuple[int, Any], ...]) -> None:
-            self._from_thread(self.deliver, ItemsEnded(piece_id, ends))
+            self._from_thread(self._some_ended, piece_id, ends)
+
+        def on_trying(trying: Trying) -> None:
+            self._from_thread(self._tried, piece_id, trying)
 
         def on_over(death: Outcome | None) -> None:
             self._from_thread(self._over, piece_id, death)
 
         limits = piece.limits
         return self.pool.submit(
-            RunPiece(piece), on_ends, on_over, memory_bytes=limits.memory_bytes, cpu_s=limits.seconds
-        )
+            RunPiece(piece), on_ends, on_over, memory_bytes=limits.memory_bytes, cpu_s=limits.seconds,
+            on_trying=on_trying,
+        )  # fmt: skip
+
+    def _some_ended(self, piece_id: str, ends: tuple[tuple[int, Any], ...]) -> None:
+        self._attempts.pop(piece_id, None)
+        self.deliver(ItemsEnded(piece_id, ends))
+
+    def _tried(self, piece_id: str, trying: Trying) -> None:
+        if piece_id in self._handles:
+            self._attempts[piece_id] = AttemptView(
+                run=trying.index, engine=trying.engine, method=trying.method, predicted_s=trying.seconds,
+                certain=trying.certain, since_ns=self.clock.now_ns(),
+            )  # fmt: skip
+
+    def attempts(self, job_id: str) -> tuple[AttemptView, ...]:
+        """What workers are at for an open job, in the order of its runs."""
+        found = [view for piece_id, view in self._attempts.items() if piece_id.partition(".")[0] == job_id]
+        return tuple(sorted(found, key=lambda view: view.run))
 
     def _over(self, piece_id: str, death: Outcome | None) -> None:
         self._handles.pop(piece_id, None)
+        self._attempts.pop(piece_id, None)
         self.not_started = death if isinstance(death, NotStarted) else None
         self.deliver(PieceEnded(piece_id, death))
 

@@ -15,10 +15,12 @@ from pathlib import Path
 import msgspec
 
 from qcommons.base.errors import Corrupt, Unavailable, UsageError
+from qcommons.node.own_files import open_own
 
 __all__ = ["Token", "Tokens", "owner_token"]
 
 TOKEN_BYTES = 32
+FILE_CHARACTERS_MAX = 4096  # of the token file, which holds 48
 PREFIX = "qct_"  # so that scanners for leaked secrets can find it
 
 
@@ -80,9 +82,10 @@ def owner_token(path: Path) -> str:
 
     Raises:
         Unavailable: it cannot be read or made. Corrupt: others can read it, or it holds no token.
+        UsageError: a link, or something else than a file of this user, is there.
     """
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = open_own(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     except FileExistsError:
         return _read(path)
     except OSError as error:
@@ -97,8 +100,9 @@ def owner_token(path: Path) -> str:
 
 def _read(path: Path) -> str:
     try:
-        mode = path.stat().st_mode
-        text = path.read_text(encoding="ascii").strip()
+        with os.fdopen(open_own(path, os.O_RDONLY), encoding="ascii") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            text = file.read(FILE_CHARACTERS_MAX).strip()
     except (OSError, UnicodeDecodeError) as error:
         raise Unavailable(f"cannot read the token file: {error}", where=str(path)) from None
     if mode & 0o077:

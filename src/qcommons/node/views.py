@@ -1,23 +1,25 @@
-"""What people see of a job: its line in the list, and why it is where it is. Pure.
+"""What people see of a job: its line in the list, what workers are at for it, and why it is where it is. Pure.
 
-Flow: store (Entry, Phase), core (Held, verdict of the gate) -> *views* -> door -> api.
+Flow: store (Entry, Phase), core (Held, verdict of the gate), shell (attempts) -> *views* -> door -> api.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from qcommons.base.clock import duration_text
+from qcommons.base.clock import duration_text, seconds_text
 from qcommons.jobs.outcomes import error_of
 from qcommons.jobs.records import Phase
-from qcommons.node.api.records import JobView, PhaseView, Why
+from qcommons.node.api.records import AttemptView, JobView, PhaseView, Why
 from qcommons.node.owner import Verdict
 from qcommons.node.records import Answered, Entry
 
-__all__ = ["job_view", "why_ended", "why_running", "why_waiting"]
+__all__ = ["attempt_name", "attempt_text", "job_view", "why_ended", "why_running", "why_waiting"]
 
 
-def job_view(entry: Entry, timeline: Iterable[Phase] = (), cause: str | None = None) -> JobView:
+def job_view(
+    entry: Entry, timeline: Iterable[Phase] = (), cause: str | None = None, attempts: tuple[AttemptView, ...] = ()
+) -> JobView:
     """cause: better than the one of the last phase, where there is one."""
     return JobView(
         id=entry.id, state=entry.state, cause=cause or entry.cause, since_ns=entry.since_ns,
@@ -25,6 +27,7 @@ def job_view(entry: Entry, timeline: Iterable[Phase] = (), cause: str | None = N
         principal=entry.principal, tags=entry.tags, title=entry.title, runs=entry.runs, answered=entry.answered,
         n_qubits=entry.n_qubits, shots=entry.shots,
         timeline=tuple(PhaseView(phase.state, phase.cause, phase.since_ns) for phase in timeline),
+        attempts=attempts,
     )  # fmt: skip
 
 
@@ -44,14 +47,29 @@ def why_waiting(entry: Entry, gate: Verdict, ahead: int, running: int, places: i
     )  # fmt: skip
 
 
-def why_running(entry: Entry, workers_alive: int, now_ns: int) -> Why:
-    """How far it is."""
+def why_running(entry: Entry, workers_alive: int, now_ns: int, attempts: tuple[AttemptView, ...] = ()) -> Why:
+    """How far it is, and what is done for it."""
     ran = duration_text(max(0, now_ns - entry.since_ns))
-    cause = f"{entry.answered} of {entry.runs} runs answered after {ran}; {workers_alive} workers alive"
+    at = f"; {attempt_text(attempts[0], now_ns)}" if attempts else ""
+    workers = f"{workers_alive} worker{'' if workers_alive == 1 else 's'} alive"
+    runs = f"{entry.runs} run{'' if entry.runs == 1 else 's'}"
+    cause = f"{entry.answered} of {runs} answered after {ran}{at}; {workers}"
     return Why(
         job=entry.id, state=entry.state, cause=cause, who="nobody", since_ns=entry.since_ns,
         action="", until_ns=entry.deadline_ns,
     )  # fmt: skip
+
+
+def attempt_name(engine: str, method: str, predicted_s: float, *, certain: bool) -> str:
+    """ "qulacs/statevector, predicted 12.3 s"; "about" where the cost depends on the state."""
+    about = "" if certain else "about "
+    return f"{engine}/{method}, predicted {about}{seconds_text(predicted_s)}"
+
+
+def attempt_text(attempt: AttemptView, now_ns: int) -> str:
+    """ "qulacs/statevector, predicted 12.3 s, for 4.1 s now"."""
+    name = attempt_name(attempt.engine, attempt.method, attempt.predicted_s, certain=attempt.certain)
+    return f"{name}, for {duration_text(max(0, now_ns - attempt.since_ns))} now"
 
 
 def why_ended(entry: Entry, answered: Answered) -> Why:
@@ -64,7 +82,7 @@ def why_ended(entry: Entry, answered: Answered) -> Why:
     if entry.state == "cancelled":
         return Why(job=entry.id, state=entry.state, cause=first.what, who="nobody", since_ns=entry.since_ns)
     place = f"{first.where}: " if first.where else ""
-    more = f" (and {len(errors) - 1} more runs)" if len(errors) > 1 else ""
+    more = f" (and {len(errors) - 1} more run{'s' if len(errors) > 2 else ''})" if len(errors) > 1 else ""
     actions = {"caller": "change the input and submit it again", "resources": "submit it again later or elsewhere"}
     return Why(
         job=entry.id, state=entry.state, cause=f"{place}{first.what}{more}", who=first.who, since_ns=entry.since_ns,

@@ -20,11 +20,13 @@ from pathlib import Path
 
 import msgspec
 
+from qcommons.base.clock import elapsed_s
 from qcommons.base.errors import QCommonsError
 from qcommons.circuits.program import Caps, Program, bind
 from qcommons.circuits.wire import decode
 from qcommons.engines.execute import Execution, Request
 from qcommons.engines.records import Limits
+from qcommons.engines.select import Choice
 from qcommons.jobs.outcomes import Done, Outcome, OutOfMemory, outcome_of
 from qcommons.jobs.records import Card, Item, Piece
 from qcommons.node.card import card_of
@@ -39,6 +41,7 @@ from qcommons.node.frames import (
     Parse,
     RunPiece,
     Source,
+    Trying,
     Value,
     pack,
 )  # fmt: skip
@@ -52,7 +55,9 @@ FLUSH_NS = 10_000_000  # outcomes of tiny items are sent together
 PR_SET_PDEATHSIG = 1  # prctl(2)
 # The parent wrote these bytes and has applied the user's caps; what is left are the format's own bounds.
 OWN_CAPS = Caps(1 << 30, 1 << 31, 1 << 31, 1 << 31, 1 << 31)
-Execute = Callable[[Request, Callable[[], int]], Execution]
+SAID_S = 0.25  # an attempt that is predicted to take so long is told
+SAID_FIRST = 8  # of shorter ones whose cost is uncertain so many at once, then one in SAID_S: a frame takes time
+Execute = Callable[[Request, Callable[[], int], Callable[[Choice], None]], Execution]
 
 
 def main() -> None:
@@ -67,6 +72,7 @@ def serve(execute: Execute) -> None:
     inbox, outbox = _claim_pipes()
     _die_with_parent()
     decoder = msgspec.msgpack.Decoder(Call)
+    saying = Saying(outbox)
     constants: Constants = {}
     while (body := _read_frame(inbox)) is not None:
         match decoder.decode(body):
@@ -74,7 +80,7 @@ def serve(execute: Execute) -> None:
                 constants = new
                 continue
             case RunPiece(piece):
-                ends = _run(piece, constants, execute)
+                ends = _run(piece, constants, execute, saying)
             case Parse() as call:
                 ends = _parse(call)
             case Calibrate() as call:
@@ -101,13 +107,33 @@ def _answer(outbox: int, ends: Iterator[tuple[int, Value]]) -> bool:
 # runs
 
 
-def _run(piece: Piece, constants: Constants, execute: Execute) -> Iterator[tuple[int, Value]]:
+class Saying:
+    """Tells the parent what is attempted: whatever may take long, and nothing that would slow small runs down."""
+
+    def __init__(self, outbox: int) -> None:
+        self._outbox = outbox
+        self._left = float(SAID_FIRST)
+        self._at_ns = time.monotonic_ns()
+
+    def say(self, index: int, choice: Choice) -> None:
+        cost, now_ns = choice.cost, time.monotonic_ns()
+        self._left = min(SAID_FIRST, self._left + elapsed_s(self._at_ns, now_ns) / SAID_S)
+        self._at_ns = now_ns
+        if cost.seconds < SAID_S:
+            if cost.certain or self._left < 1:
+                return
+            self._left -= 1
+        trying = Trying(index, choice.engine, choice.method, cost.seconds, cost.certain)
+        _write(self._outbox, pack(Ended((), last=False, trying=trying)))
+
+
+def _run(piece: Piece, constants: Constants, execute: Execute, saying: Saying) -> Iterator[tuple[int, Value]]:
     programs: dict[int, Program] = {}
     _limit_memory(piece.limits.memory_bytes)
     for item in piece.items:
         _limit_cpu(piece.limits)
         try:
-            yield item.index, _run_item(piece, item, programs, constants, execute)
+            yield item.index, _run_item(piece, item, programs, constants, execute, saying)
         except Exception as error:
             if not isinstance(error, QCommonsError):
                 traceback.print_exc()  # to the bounded buffer of the parent, not to the user
@@ -116,7 +142,7 @@ def _run(piece: Piece, constants: Constants, execute: Execute) -> Iterator[tuple
 
 
 def _run_item(
-    piece: Piece, item: Item, programs: dict[int, Program], constants: Constants, execute: Execute
+    piece: Piece, item: Item, programs: dict[int, Program], constants: Constants, execute: Execute, saying: Saying
 ) -> Outcome:
     program = programs.get(item.program)
     if program is None:
@@ -133,7 +159,7 @@ def _run_item(
         method=piece.method,
         constants=constants,
     )
-    return Done(execute(request, time.monotonic_ns))
+    return Done(execute(request, time.monotonic_ns, lambda choice: saying.say(item.index, choice)))
 
 
 # sources

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from qcommons.jobs.outcomes import Cancelled, EngineFault, NotStarted, Outcome
-from qcommons.node.frames import Call, Configure, Constants, Value
+from qcommons.node.frames import Call, Configure, Constants, Trying, Value
 from qcommons.node.process import WORKER_COMMAND, WorkerProcess
 
 __all__ = ["Handle", "WorkerPool", "default_size"]
@@ -40,7 +40,8 @@ class Handle:
     """One call in the pool.
 
     on_ends: called with (index, value) pairs as they come. on_over: called once, with None when the
-    call went through, else with what ended it. Both from a thread of the pool: be brief.
+    call went through, else with what ended it. on_trying: called with each attempt that may take a while, as it
+    begins. All from a thread of the pool: be brief.
     """
 
     def __init__(
@@ -50,10 +51,12 @@ class Handle:
         on_over: Callable[[Outcome | None], None],
         memory_bytes: int,
         cpu_s: float,
+        on_trying: Callable[[Trying], None] | None = None,
     ) -> None:
         self.call = call
         self.on_ends = on_ends
         self.on_over = on_over
+        self.on_trying = on_trying
         self.memory_bytes = memory_bytes
         self.cpu_s = cpu_s
         self.stopped: Outcome | None = None
@@ -85,9 +88,10 @@ class WorkerPool:
         *,
         memory_bytes: int = 0,
         cpu_s: float = 0.0,
+        on_trying: Callable[[Trying], None] | None = None,
     ) -> Handle:
         """Queue a call. memory_bytes and cpu_s: its limits, for the outcome if it dies of one."""
-        handle = Handle(call, on_ends, on_over, memory_bytes, cpu_s)
+        handle = Handle(call, on_ends, on_over, memory_bytes, cpu_s, on_trying)
         with self._lock:
             if not self._closed:
                 self._waiting.append(handle)
@@ -196,8 +200,10 @@ class _Slot(threading.Thread):
             return None
         if process.send(handle.call):
             while (ended := process.receive()) is not None:
-                if handle.stopped is None:
+                if handle.stopped is None and ended.trying is None:
                     handle.on_ends(ended.ends)
+                elif handle.stopped is None and ended.trying is not None and handle.on_trying is not None:
+                    handle.on_trying(ended.trying)
                 if ended.last:
                     if ended.retire:
                         self._bury()

@@ -33,10 +33,12 @@ def read_private(path: Path, bytes_max: int) -> bytes | None:
     """
     try:
         # non-blocking: opening a pipe in place of the file must not hang
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     except OSError as error:
+        if error.errno == errno.ELOOP:  # what O_NOFOLLOW says of a link
+            raise UsageError("a link, no ordinary file; move it away", where=str(path)) from None
         raise Unavailable(f"cannot read it: {error.strerror}", where=str(path)) from error
     with os.fdopen(descriptor, "rb") as file:
         mode = os.fstat(descriptor).st_mode

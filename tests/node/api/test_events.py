@@ -8,7 +8,7 @@ import threading
 import time
 
 from tests.node.api.serving import Served, request, served
-from tests.node.api.standin import StandIn
+from tests.node.api.standin import GUEST_TOKEN, TOKEN, StandIn
 from tests.node.api.test_app import ask, error
 from tests.node.making import eventually
 
@@ -163,3 +163,15 @@ def test_listeners_that_go_leave_nothing_behind() -> None:
         assert eventually(lambda: len(node.server.crowd) == 0)
         assert eventually(lambda: not node.server._state.tasks)
     assert node.faults == []
+
+
+def test_a_revoked_token_ends_its_stream_at_once_or_with_the_next_heartbeat() -> None:
+    door = StandIn()
+    tokens = {TOKEN: "home", GUEST_TOKEN: "guest"}
+    door.principal_of = tokens.get  # type: ignore[method-assign]
+    with served(door) as node, node.connect() as link:
+        link.sendall(request("GET", "/v1/events", node.port, token=GUEST_TOKEN))
+        read_until(link, b"id: -1\n\n")
+        del tokens[GUEST_TOKEN]
+        said = read_until(link, b"0\r\n\r\n")
+        assert b"event: failure\n" in said and b"revoked" in said and b'"where":"token"' in said

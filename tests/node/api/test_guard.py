@@ -6,7 +6,7 @@ import contextlib
 
 import pytest
 from tests.node.api.serving import request, served
-from tests.node.api.standin import StandIn
+from tests.node.api.standin import GUEST_TOKEN, TOKEN, StandIn
 from tests.node.api.test_app import ask, error
 from tests.node.making import eventually
 
@@ -58,6 +58,70 @@ def test_only_a_whole_bearer_token_opens(value: str) -> None:
     response = ask(StandIn(), "GET", "/v1/status", token=None, headers={"authorization": value})
     assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
     assert "qc_owner" not in response.text
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1.evil.example:{port}", "127.0.0.1:{port}@evil.example", "127.0.0.1:{port}/", "[::ffff:127.0.0.1]:{port}",
+     "127.1:{port}", "2130706433:{port}", "0x7f.0.0.1:{port}", "0.0.0.0:{port}", "localhost.:{port}",
+     "127.0.0.1:0{port}", "127.0.0.1:+{port}", "127.0.0.1 :{port}", "evil.example:{port}"],
+)  # fmt: skip
+def test_no_other_way_to_write_this_address_is_our_name(host: str) -> None:
+    """Over a socket: whatever the server makes of it."""
+    with served() as node:
+        port = str(node.port)
+        text = f"GET /v1/health HTTP/1.1\r\nhost: {host.replace('{port}', port)}\r\nconnection: close\r\n\r\n"
+        assert node.raw(text.encode()).startswith(b"HTTP/1.1 403")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/%73tatus", "/v1%2fstatus", "/v1/status/", "//v1/status", "/v1/./status", "/v1/health/../status",
+     "/v1/health/..%2fstatus", "/v1/health;/../status", "/v1/health%00", "/v1/health%ff", "/v1/health#/v1/status",
+     "http://evil.example/v1/status", "/V1/STATUS", "/v1/health/"],
+)  # fmt: skip
+def test_no_way_to_write_a_path_leads_past_the_token_or_the_owner(path: str) -> None:
+    with served() as node:
+        for token in (None, GUEST_TOKEN):
+            said = node.raw(request("GET", path, node.port, "connection: close", token=token))
+            assert not said.startswith(b"HTTP/1.1 200") or b'"health":"green"}' in said, said
+            assert b"sentence" not in said
+
+
+def test_a_token_in_the_query_opens_nothing_and_is_not_repeated() -> None:
+    """It would stand in logs of proxies and in histories of browsers."""
+    for name in ("token", "access_token", "authorization"):
+        response = ask(StandIn(), "GET", f"/v1/status?{name}={TOKEN}", token=None)
+        assert response.status_code == 401 and TOKEN not in response.text
+        response = ask(StandIn(), "GET", f"/v1/status?{name}={TOKEN}")
+        assert response.status_code == 400 and TOKEN not in response.text
+
+
+@pytest.mark.parametrize("method", ["TRACE", "OPTIONS", "PATCH", "PROPFIND", "PURGE"])
+def test_other_methods_do_nothing_and_echo_nothing(method: str) -> None:
+    with served() as node:
+        for token, status in ((None, b"401"), (TOKEN, b"405")):
+            extra = ("x-secret: 7913", "connection: close")
+            said = node.raw(request(method, "/v1/status", node.port, *extra, token=token))
+            assert said.startswith(b"HTTP/1.1 " + status) and b"7913" not in said
+            assert b"access-control" not in said.lower()
+
+
+def test_head_says_what_get_would_without_the_body() -> None:
+    with served() as node:
+        head = node.raw(request("HEAD", "/v1/status", node.port, "connection: close"))
+        full = node.raw(request("GET", "/v1/status", node.port, "connection: close"))
+        assert head.endswith(b"\r\n\r\n") and full.startswith(b"HTTP/1.1 200") and head.startswith(b"HTTP/1.1 200")
+        events = node.raw(request("HEAD", "/v1/events", node.port, "connection: close"))
+        assert events.startswith(b"HTTP/1.1 200") and events.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("wait_s", ["nan", "-nan", "inf", "-inf", "-1", "300.1", "1e400", "", "1,5", "0x1", "true"])
+def test_a_wait_that_is_no_time_is_refused(wait_s: str) -> None:
+    """Not a number would disorder the event loop's own heap of times."""
+    door = StandIn(instant=False)
+    response = ask(door, "GET", f"/v1/jobs/job_aaaaaaaaaaaaaaaa?wait_s={wait_s}")
+    assert (response.status_code, error(response)["where"]) == (400, "query.wait_s")
 
 
 def test_headers_given_twice_are_refused() -> None:

@@ -114,6 +114,34 @@ def test_a_file_in_the_place_of_the_socket_stays(tmp_path: Path) -> None:
     assert path.read_text() == "years of work"
 
 
+def test_a_link_in_the_place_of_the_socket_is_not_followed(tmp_path: Path) -> None:
+    path = tmp_path / "link.sock"
+    path.symlink_to(tmp_path / "real.sock")
+    with pytest.raises(UsageError, match="something else"):
+        listen_unix(path)
+    with listen_unix(tmp_path / "real.sock"), pytest.raises(UsageError, match="something else"):
+        listen_unix(path)
+
+
+def test_a_socket_that_everybody_could_replace_is_refused(tmp_path: Path) -> None:
+    """Clients send the token to whoever listens there."""
+    path = tmp_path / "node.sock"
+    tmp_path.chmod(0o777)
+    with pytest.raises(UsageError, match=f"all can write in {tmp_path}"):
+        listen_unix(path)
+    tmp_path.chmod(0o1777)  # as /tmp
+    listen_unix(path).close()
+
+
+def test_a_node_that_ends_leaves_the_socket_of_the_next_one_alone(tmp_path: Path) -> None:
+    path = tmp_path / "node.sock"
+    with served(uds=path) as node:
+        path.unlink()
+        with listen_unix(path):
+            node.stop()
+            assert stat.S_ISSOCK(path.stat().st_mode)
+
+
 # those who cost without asking
 
 

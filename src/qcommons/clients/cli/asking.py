@@ -21,10 +21,11 @@ from qcommons.base.text import line as clean
 if TYPE_CHECKING:
     from qcommons.clients.http.node import Node
 
-__all__ = ["ago", "clean", "connect", "full_id", "left", "moment", "say"]
+__all__ = ["ago", "clean", "connect", "count", "fact", "full_id", "left", "moment", "say"]
 
 ID = re.compile(r"(?:job_)?([a-z2-7]{1,16})")
 ID_CHARACTERS = 16
+INSTANT_NS = 10**18  # September 2001; a duration beyond it would be 31 years
 RECENT = 1000  # jobs among which a shortened id is looked up: one page of the API
 
 
@@ -71,6 +72,19 @@ def moment(at_ns: int) -> str:
     from datetime import datetime
 
     return datetime.fromtimestamp(at_ns / 1e9).astimezone().isoformat(" ", "milliseconds")
+
+
+def count(number: int, noun: str) -> str:
+    """ "1 job", "2 jobs"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def fact(name: str, value: object) -> str:
+    """ "name=value" of an event or a log line; instants and durations in ns as people read them, without the `_ns`."""
+    if name.endswith("_ns") and isinstance(value, int) and not isinstance(value, bool):
+        text = moment(value) if value > INSTANT_NS else duration_text(value)
+        return f"{name.removesuffix('_ns')}={text}"
+    return f"{name}={value}"
 
 
 def say(args: argparse.Namespace, body: Any, lines: Iterable[str]) -> None:

@@ -21,9 +21,10 @@ __all__ = ["OPTIONS", "command"]
 SHELLS = ("bash", "zsh", "fish")
 OPTIONS = (Option("shell", "SHELL", "bash, zsh or fish.", choices=SHELLS), JSON)
 FILE_METAVARS = ("FILE", "PATH")
+# also zsh's, where `words` is taken (zshcompwid(1)): it is an array there, and gets no text
 BASH = """\
 _qcommons() {{
-    local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}} words="" values=""
+    local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}} offered="" values=""
     local one=${{COMP_WORDS[1]}} two="${{COMP_WORDS[1]}} ${{COMP_WORDS[2]}}"
     if ((COMP_CWORD == 1)); then
         COMPREPLY=($(compgen -W "{firsts}" -- "$cur"))
@@ -32,14 +33,14 @@ _qcommons() {{
     case "$one" in
 {seconds}
     esac
-    ((COMP_CWORD == 2)) && words="$values"
+    ((COMP_CWORD == 2)) && offered="$values"
     case "$two" in
 {options}
     esac
     case "$prev" in
 {choices}
     esac
-    COMPREPLY=($(compgen -W "$words" -- "$cur"))
+    COMPREPLY=($(compgen -W "$offered" -- "$cur"))
     [[ ${{#COMPREPLY[@]}} -eq 0 && $cur != -* ]] && COMPREPLY=($(compgen -f -- "$cur"))
 }}
 complete -o filenames -F _qcommons qcommons
@@ -74,9 +75,9 @@ def _bash() -> str:
         flags = " ".join([option.flag for option in table if option.flag.startswith("-")])
         plain = " ".join(word for option in table if not option.flag.startswith("-") for word in option.choices or ())
         pattern = f'"{row.name}"' if " " in row.name else f'"{row.name} "*'
-        options.append(f'        {pattern}) words="$words {plain} {flags} --help" ;;')
+        options.append(f'        {pattern}) offered="$offered {plain} {flags} --help" ;;')
         choices |= {option.flag: option.choices for option in table if option.choices and option.flag[:1] == "-"}
-    lines = [f'        {flag}) words="{" ".join(words)}" ;;' for flag, words in choices.items()]
+    lines = [f'        {flag}) offered="{" ".join(words)}" ;;' for flag, words in choices.items()]
     return BASH.format(
         firsts=" ".join(families), seconds="\n".join(seconds), options="\n".join(options), choices="\n".join(lines)
     )

@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -17,10 +18,11 @@ from qcommons.clients.cli.asking import connect, say
 from qcommons.clients.cli.main import error_object
 from qcommons.clients.cli.options import JSON, NODE, Option
 from qcommons.jobs.text import printable
-from qcommons.node.api.records import SettingView
-from qcommons.node.config import SETTINGS, config_path, load, set_value, survey, unset
 from qcommons.node.home import LOCK_FILE, home_path
 from qcommons.node.lock import read_lock
+
+if TYPE_CHECKING:
+    from qcommons.node.api.records import SettingView
 
 __all__ = ["WORDS"]
 
@@ -34,6 +36,8 @@ def _show(args: argparse.Namespace) -> int:
 
     Exit code 2 where something is wrong: then no other command runs with these settings.
     """
+    from qcommons.node.config import SETTINGS, config_path, survey
+
     values, troubles = survey()
     if args.json:
         rows = {
@@ -75,6 +79,9 @@ def _change(args: argparse.Namespace, text: str | None) -> int:
         except Unavailable:
             if named:
                 raise
+    from qcommons.node.api.records import SettingView
+    from qcommons.node.config import SETTINGS, load, set_value, unset
+
     if text is None:
         unset(args.key)
     else:

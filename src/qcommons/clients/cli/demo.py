@@ -17,18 +17,19 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qcommons.base.clock import seconds_text
 from qcommons.base.errors import QCommonsError, Unavailable
 from qcommons.clients.cli.main import error_object, exit_code
 from qcommons.clients.cli.options import JSON
 from qcommons.clients.cli.start import start
-from qcommons.clients.http.node import Node
 from qcommons.jobs.text import printable, share_text, value_text
 from qcommons.node.home import LOCK_FILE, NETWORK, Home
 from qcommons.node.lock import read_lock
-from qcommons.verify.receipt import check
+
+if TYPE_CHECKING:
+    from qcommons.clients.http.node import Node
 
 __all__ = ["CASES", "OPTIONS", "Case", "Probability", "Refusal", "Values", "command", "examples_dir"]
 
@@ -116,6 +117,8 @@ def examples_dir() -> Path:
 
 def command(args: argparse.Namespace) -> int:
     """Run every case in order; 0 where all answers agree and all receipts check, 5 else."""
+    from qcommons.clients.http.node import Node
+
     folder = examples_dir()
     reports: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="qcommons-demo-") as place:
@@ -155,6 +158,8 @@ def _start(home: Path) -> dict[str, Any]:
 
 def _receipts(node: Node, node_id: str) -> int:
     """How many of the node's jobs have a receipt that checks; they are signed within a second."""
+    from qcommons.verify.receipt import check
+
     signed = 0
     for view in node.jobs().jobs:
         until_ns = time.monotonic_ns() + RECEIPT_NS
@@ -171,6 +176,8 @@ def _receipts(node: Node, node_id: str) -> int:
 
 def _stop(home: Path) -> None:
     """End the node, and wait until it has let its home go, so that the folder can be removed."""
+    from qcommons.clients.http.node import Node
+
     with contextlib.suppress(QCommonsError), Node.connect(home=home) as node:
         node.shut_down(drain_s=0)
     until_ns = time.monotonic_ns() + STOP_NS

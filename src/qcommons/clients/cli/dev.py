@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from qcommons.base.clock import deadline_ns, duration_text, left_s
 from qcommons.base.errors import QCommonsError, Unavailable, UsageError
-from qcommons.clients.cli.asking import say
+from qcommons.clients.cli.asking import count, say
 from qcommons.clients.cli.options import JSON, Option, span, whole
+from qcommons.clients.cli.progress import patiently
 from qcommons.node.home import LOCK_FILE, home_path
 from qcommons.node.lock import read_lock
 
@@ -43,16 +44,18 @@ def _up(args: argparse.Namespace) -> int:
     from qcommons.node.dev import DevFolder
 
     start_ns = time.monotonic_ns()
-    count = args.nodes or NODES
+    many = args.nodes or NODES
     folder = DevFolder(_folder(args))
-    homes = folder.make(count, seed=args.seed, workers=args.workers or 1)
-    ready = _each(homes, _started)
-    known = _know_each_other(homes, WAIT_S if args.wait is None else args.wait)
+    homes = folder.make(many, seed=args.seed, workers=args.workers or 1)
+    with patiently(f"starting {count(many, 'node')}"):
+        ready = _each(homes, _started)
+    with patiently("waiting until each knows all"):
+        known = _know_each_other(homes, WAIT_S if args.wait is None else args.wait)
     took = duration_text(time.monotonic_ns() - start_ns)
-    all_known = min(known) >= count - 1  # more where others of the folder run as well
-    knows = "each knows all others" if all_known else f"one knows only {min(known)} of {count - 1} others yet"
+    all_known = min(known) >= many - 1  # more where others of the folder run as well
+    knows = "each knows all others" if all_known else f"one knows only {min(known)} of {many - 1} others yet"
     lines = [
-        f"{count} nodes of the network {folder.network!r} are up after {took}; {knows}.",
+        f"{count(many, 'node')} of the network {folder.network!r} up after {took}; {knows}.",
         *(f"  {row['node_id'][:12]}  {row['url']:<24} process {row['pid']:<8} {row['home']}" for row in ready),
         f"Ask one: QCOMMONS_HOME={homes[0]} qcommons peers. Stop them: qcommons dev down",
     ]
@@ -110,7 +113,7 @@ def _status_lines(rows: list[dict[str, Any]]) -> Iterator[str]:
         if row["state"] == "down":
             yield f"down    {row['home']}: {row['cause']}"
         else:
-            peers = f"{row['alive']} peers alive, {row['links']} links"
+            peers = f"{count(row['alive'], 'peer')} alive, {count(row['links'], 'link')}"
             yield f"{row['state']:<7} {row['node_id'][:12]}  {row['url']:<24} {peers}; {row['cause']}"
     if not rows:
         yield "There are no development nodes here; make some: qcommons dev up"
@@ -121,12 +124,13 @@ def _down(args: argparse.Namespace) -> int:
     from qcommons.node.dev import DevFolder
 
     homes = _homes(args)
-    stopped = sum(_each(homes, _stopped))
+    with patiently("stopping them"):
+        stopped = sum(_each(homes, _stopped))
     removed = bool(args.remove and homes)
     if removed:
         DevFolder(_folder(args)).remove()
-    told = f"{stopped} of {len(homes)} development nodes were running and are stopped."
-    say(args, {"stopped": stopped, "removed": removed}, [told + (" Their homes are deleted." if removed else "")])
+    told = f"{stopped} of {count(len(homes), 'development node')} ran and {'is' if stopped == 1 else 'are'} stopped."
+    say(args, {"stopped": stopped, "removed": removed}, [told + (" The homes are deleted." if removed else "")])
     return 0
 
 

@@ -23,7 +23,7 @@ from qcommons.clients.cli.doctor_node import NODE_CHECKS
 from qcommons.clients.cli.findings import Finding
 from qcommons.clients.cli.options import JSON
 from qcommons.jobs.text import printable
-from qcommons.node import config
+from qcommons.node.home import home_path
 
 __all__ = ["CHECKS", "OPTIONS", "command"]
 
@@ -39,18 +39,24 @@ def command(args: argparse.Namespace) -> int:
     findings: list[Finding] = []
     for name, check in CHECKS:
         found = _look(name, check)
-        if found.value != FAILS or all(found.cause != other.cause for other in findings):  # one cause, one row
-            findings.append(found)
+        if found.value == FAILS and any(found.cause == other.cause for other in findings):
+            continue  # one cause, one row
+        findings.append(found)
+        if not args.json:
+            _print(found)
     worst = next((state for state in ("red", "yellow") if any(f.state == state for f in findings)), "green")
     if args.json:
         print(json.dumps({"state": worst, "findings": [finding._asdict() for finding in findings]}))
-    else:
-        for finding in findings:
-            print(printable(line(f"{finding.state:<7} {finding.name:<9} {finding.value}")))
-            if finding.state != "green":
-                print(printable(line(f"{'':<18}cause: {finding.cause}")))
-                print(printable(line(f"{'':<18}next:  {finding.action}")))
     return 4 if worst == "red" else 0
+
+
+def _print(finding: Finding) -> None:
+    """As soon as it is known: some checks take a second."""
+    print(printable(line(f"{finding.state:<7} {finding.name:<9} {finding.value}")))
+    if finding.state != "green":
+        print(printable(line(f"{'':<18}cause: {finding.cause}")))
+        print(printable(line(f"{'':<18}next:  {finding.action}")))
+    sys.stdout.flush()
 
 
 def _look(name: str, check: Callable[[], Finding]) -> Finding:
@@ -71,15 +77,17 @@ def _python() -> Finding:
 
 
 def _settings() -> Finding:
+    from qcommons.node import config
+
     values = config.load()
     changed = sum(value.origin != "default" for value in values.values())
     return Finding("settings", "green", f"{config.config_path()}, {changed} of {len(values)} set")
 
 
 def _home() -> Finding:
-    home = config.config_path().parent
+    home = home_path()
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=home) as file:
             file.write(b"doctor")
     except OSError as error:
@@ -89,6 +97,7 @@ def _home() -> Finding:
 
 
 def _memory() -> Finding:
+    from qcommons.node import config
     from qcommons.node.memory import free_bytes
 
     free = free_bytes()
@@ -116,6 +125,7 @@ def _engines() -> Finding:
 
 
 def _worker() -> Finding:
+    from qcommons.node import config
     from qcommons.node.default import open_node
 
     start_s = time.perf_counter()

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from qcommons.base.clock import duration_text
 from qcommons.base.errors import QCommonsError, Unavailable
 from qcommons.clients.cli.findings import Finding
-from qcommons.node import config
 from qcommons.node.home import LOCK_FILE, home_path
 from qcommons.node.lock import read_lock
 
@@ -21,6 +20,8 @@ OFF = "off (mesh.enabled)"
 
 
 def _tls() -> Finding:
+    from qcommons.node import config
+
     if not config.load()["mesh.enabled"].value:
         return Finding("tls", "green", OFF)
     try:
@@ -34,6 +35,8 @@ def _tls() -> Finding:
 
 
 def _mesh() -> Finding:
+    from qcommons.node import config
+
     if not config.load()["mesh.enabled"].value:
         return Finding("mesh", "green", OFF)
     holder = read_lock(home_path() / LOCK_FILE)

@@ -15,10 +15,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qcommons.base.clock import deadline_ns, duration_text, left_s
+from qcommons.base.clock import deadline_ns, duration_text, left_s, seconds_text
 from qcommons.base.errors import QCommonsError, Unavailable, UsageError
-from qcommons.base.units import s_to_ns
-from qcommons.clients.cli.asking import say
+from qcommons.clients.cli.asking import count, say
 from qcommons.clients.cli.options import JSON, NODE, Option, span
 from qcommons.node.home import DRAIN_S, LOCK_FILE, home_path
 from qcommons.node.lock import read_lock
@@ -41,7 +40,8 @@ STOP_S = 30.0  # beyond the drain: ending workers and closing the database
 PAUSE_S = 0.05
 LOG_LINES = 2_000  # more than what a drain writes at its end
 ENDS = ("done", "failed", "refused", "cancelled")
-NEWS_NS = 1_000_000_000  # between two lines of progress
+NEWS_NS = 1_000_000_000  # between two lines of progress on a terminal, and before the first
+LOG_NS = 5_000_000_000  # elsewhere
 
 
 def command(args: argparse.Namespace) -> int:
@@ -93,7 +93,7 @@ def _wait(node: Node, status: Status, drain_s: float, *, named: bool) -> Status:
     from qcommons.clients.http import calls
 
     until_ns = deadline_ns(time.monotonic_ns(), drain_s + STOP_S)
-    news_ns = time.monotonic_ns()
+    news = News()
     lock, pid = home_path() / LOCK_FILE, status.pid
     serving = True
     while left_s(until_ns, time.monotonic_ns()) > 0:
@@ -105,16 +105,44 @@ def _wait(node: Node, status: Status, drain_s: float, *, named: bool) -> Status:
         if not named:
             holder = read_lock(lock)
             if holder is None or holder.pid not in (0, pid):
-                return status
+                break
         elif not _answers(node):
-            return status
-        if status.running and serving and time.monotonic_ns() - news_ns > NEWS_NS:
-            news_ns += s_to_ns(1.0)
-            rest = duration_text(s_to_ns(max(0.0, left_s(until_ns, news_ns) - STOP_S)))
-            print(f"qcommons: jobs that still run: {len(status.running)}, for {rest} at most", file=sys.stderr)
+            break
+        if status.running and serving:
+            news.say(len(status.running), max(0.0, left_s(until_ns, time.monotonic_ns()) - STOP_S))
         time.sleep(PAUSE_S)
-    what = f"process {pid} has not ended {STOP_S:g} s after the drain; see qcommons logs, or end it: kill {pid}"
-    raise Unavailable(what, where=status.url)
+    else:
+        news.clear()
+        what = f"process {pid} has not ended {STOP_S:g} s after the drain; see qcommons logs, or end it: kill {pid}"
+        raise Unavailable(what, where=status.url)
+    news.clear()
+    return status
+
+
+class News:
+    """How many jobs the drain waits for: on a terminal one line, written over; in a log a line when the number
+    changes, at most one in `LOG_NS`."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._next_ns = time.monotonic_ns() + NEWS_NS
+        self._said = -1
+
+    def say(self, running: int, rest_s: float) -> None:
+        now_ns = time.monotonic_ns()
+        if now_ns < self._next_ns or (running == self._said and not self._terminal):
+            return
+        self._next_ns, self._said = now_ns + (NEWS_NS if self._terminal else LOG_NS), running
+        verb = "runs" if running == 1 else "run"
+        text = f"qcommons: {count(running, 'job')} still {verb}, for {seconds_text(round(rest_s))} at most"
+        if self._terminal:
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        if self._terminal and self._said >= 0:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def _answers(node: Node) -> bool:

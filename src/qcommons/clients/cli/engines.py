@@ -9,13 +9,18 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from qcommons.clients.cli.options import JSON, Option
-from qcommons.engines.registry import EngineRow, MethodRow, describe
+from qcommons.clients.cli.progress import patiently
 from qcommons.jobs.text import printable
 from qcommons.node.home import Home
+
+if TYPE_CHECKING:
+    from qcommons.engines.registry import EngineRow, MethodRow
+    from qcommons.node.frames import Constants
 
 __all__ = ["OPTIONS", "command"]
 
@@ -28,7 +33,8 @@ OPTIONS = (
 def command(args: argparse.Namespace) -> int:
     """Print one block an engine: version, methods, constants, or how to install it."""
     if args.calibrate:
-        _calibrate()
+        with patiently("measuring the engines of this machine"):
+            _calibrate()
     measured = Home().constants()
     rows = describe(measured)
     if args.json:
@@ -37,6 +43,13 @@ def command(args: argparse.Namespace) -> int:
     else:
         print(printable("\n\n".join("\n".join(_block(row, row.name in measured)) for row in rows)))
     return 0
+
+
+def describe(measured: Constants) -> list[EngineRow]:
+    """The rows; the libraries are looked at, not imported."""
+    from qcommons.engines.registry import describe
+
+    return list(describe(measured))
 
 
 def _calibrate() -> None:

@@ -17,7 +17,7 @@ import msgspec
 
 from qcommons.base.errors import QCommonsError, UsageError
 from qcommons.base.text import json_printable
-from qcommons.clients.cli.asking import clean, connect, moment, say
+from qcommons.clients.cli.asking import clean, connect, fact, moment, say
 from qcommons.clients.cli.options import JSON, NODE, Option, whole
 
 if TYPE_CHECKING:
@@ -94,5 +94,5 @@ def _oldest(item: EventView | QCommonsError) -> int | None:
 
 
 def _line(event: EventView) -> str:
-    facts = " ".join(f"{key}={value}" for key, value in event.facts.items() if value is not None)
+    facts = " ".join(fact(key, value) for key, value in event.facts.items() if value is not None)
     return f"{event.seq:>6}  {moment(event.at_ns)}  {event.kind:<9} {facts}"

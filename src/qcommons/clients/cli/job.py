@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from qcommons.base.clock import deadline_ns, duration_text, is_past
 from qcommons.base.errors import Unavailable, UsageError
-from qcommons.clients.cli.answer import show
-from qcommons.clients.cli.asking import ago, connect, full_id, left, moment, say
+from qcommons.clients.cli.asking import ago, connect, count, full_id, left, moment, say
+from qcommons.clients.cli.attempts import attempt_lines, rest_text
 from qcommons.clients.cli.options import JSON, NODE, Option, span, whole
 
 if TYPE_CHECKING:
@@ -40,9 +40,12 @@ def _job(args: argparse.Namespace) -> int:
 
 def _lines(view: JobView) -> Iterator[str]:
     yield f"{view.id}  {view.state}: {view.cause}"
-    yield f"  program    {view.title}, {view.n_qubits} qubits" + (f", {view.shots} shots" if view.shots else "")
+    shots = f", {count(view.shots, 'shot')}" if view.shots else ""
+    yield f"  program    {view.title}, {count(view.n_qubits, 'qubit')}{shots}"
     yield f"  for        {view.principal}" + (f" [{', '.join(view.tags)}]" if view.tags else "")
-    yield f"  answered   {view.answered} of {view.runs} runs"
+    yield f"  answered   {view.answered} of {count(view.runs, 'run')}"
+    if view.state == "running":
+        yield from _running(view)
     yield f"  submitted  {ago(view.submitted_ns)} ({moment(view.submitted_ns)})"
     if view.ended_ns is None:
         yield f"  deadline   {left(view.deadline_ns)}"
@@ -53,8 +56,22 @@ def _lines(view: JobView) -> Iterator[str]:
         yield f"  {'+' + after:>12}  {phase.state:<10} {phase.cause}"
 
 
+def _running(view: JobView) -> Iterator[str]:
+    """What is done for it, since when, and how long that is predicted to take."""
+    now_ns = time.time_ns()
+    for text in attempt_lines(view.attempts, view.runs, now_ns):
+        yield f"  at         {text}"
+    rest = rest_text(view.answered, view.runs, max(0, now_ns - view.since_ns))
+    if rest:
+        yield f"  rest       {rest}"
+    if not view.attempts and not rest:
+        yield "  at         planning, loading the engine, or waiting for a free worker"
+
+
 def _result(args: argparse.Namespace) -> int:
     """Print the answer as `run` does; waits for it where asked to."""
+    from qcommons.clients.cli.answer import show
+
     with connect(args) as node:
         job = node.job(full_id(node, args.id))
         try:

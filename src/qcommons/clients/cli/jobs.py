@@ -6,10 +6,12 @@ Flow: options -> node -> JobList -> *jobs* -> a line each, or JSON.
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from qcommons.clients.cli.asking import ago, connect, say
+from qcommons.clients.cli.attempts import attempt_short
 from qcommons.clients.cli.options import JSON, NODE, Option, whole
 
 if TYPE_CHECKING:
@@ -37,12 +39,15 @@ def command(args: argparse.Namespace) -> int:
 
 
 def _lines(found: JobList) -> Iterator[str]:
+    now_ns = time.time_ns()
     if not found.jobs:
         yield "no such job" if found.total else "no job yet; submit one: qcommons run FILE --detach"
     for job in found.jobs:
         tags = f" [{', '.join(job.tags)}]" if job.tags else ""
         runs = f", {job.answered} of {job.runs} runs" if job.runs > 1 else ""
-        cause = "" if job.state in ("done", "running") else f" ({job.cause})"
+        cause = "" if job.state == "done" else f" ({job.cause})"
+        if job.state == "running":
+            cause = attempt_short(job.attempts, now_ns)
         yield f"{job.id}  {job.state:<10} {ago(job.since_ns):<16} {job.principal}{tags}: {job.title}{runs}{cause}"
     if found.more is not None:
         yield f"... of {found.total} in all; -n shows more"

@@ -9,8 +9,9 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from qcommons.clients.cli.asking import connect, say
+from qcommons.clients.cli.asking import connect, count, say
 from qcommons.clients.cli.options import JSON, NODE, Option, span
+from qcommons.clients.cli.progress import patiently
 
 if TYPE_CHECKING:
     from qcommons.node.api.mesh_records import Joined
@@ -28,15 +29,16 @@ OPTIONS = (
 
 def command(args: argparse.Namespace) -> int:
     """Join; the invitation is kept until its node was reached."""
-    with connect(args) as node:
-        joined = node.mesh.join("".join(args.invite.split()), WAIT_S if args.wait is None else args.wait)
+    wait_s = WAIT_S if args.wait is None else args.wait
+    with connect(args) as node, patiently(f"dialling the node of the invitation, for {wait_s:g} s at most"):
+        joined = node.mesh.join("".join(args.invite.split()), wait_s)
     say(args, joined, _lines(joined))
     return 0 if joined.linked else 4
 
 
 def _lines(joined: Joined) -> Iterator[str]:
     if joined.linked:
-        yield f"Linked with {joined.node} in the network {joined.network!r}; {joined.peers} peers are known."
+        yield f"Linked with {joined.node} in the network {joined.network!r}; {count(joined.peers, 'peer')} known."
         return
     yield f"{joined.node} was not reached yet: {joined.cause}"
-    yield "The node goes on trying, also after a restart. See: qcommons peers, qcommons doctor"
+    yield "The node goes on trying, also after a restart. See: qcommons status, qcommons doctor"

@@ -31,6 +31,10 @@ OVER = Option("--replace", None, "Also where another key is there; its file is k
 WORDS_FD = Option("--words-fd", "N", "Read the 24 words from this descriptor instead of a terminal.",
                   kind=whole(0, 65535))  # fmt: skip
 WORDS_BYTES_MAX = 4096
+ONCE = (
+    "One key, one running node: if the node that had it runs elsewhere, stop it there before you start this one "
+    "(qcommons down). Two of them contradict each other before all peers; status turns red."
+)
 COLUMNS = 3
 PURPOSES: tuple[Purpose, ...] = ("node", "owner")
 
@@ -122,10 +126,15 @@ def _restore(args: argparse.Namespace) -> int:
     facts = key_facts(key_folder(home), purpose)
     aside = None if done.aside is None else str(done.aside)
     sealed_by = facts.sealed_by if facts else None
-    body = {"id": done.id, "sealed_by": sealed_by, "was_there": done.was_there, "kept_as": aside}
+    warning = ONCE if purpose == "node" else ""
+    body = {
+        "id": done.id, "sealed_by": sealed_by, "was_there": done.was_there, "kept_as": aside, "warning": warning,
+    }  # fmt: skip
     lines = [f"{done.id} is here already" if done.was_there else f"restored {done.id}, sealed by a {sealed_by}"]
     if aside:
         lines.append(f"the file that was there is kept as {aside}")
+    if warning:
+        lines.append(warning)
     say(args, body, lines)
     return 0
 

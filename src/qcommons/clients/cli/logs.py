@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from qcommons.base.errors import Unavailable
 from qcommons.base.text import json_printable
-from qcommons.clients.cli.asking import clean, connect, moment, say
+from qcommons.clients.cli.asking import clean, connect, fact, moment, say
 from qcommons.clients.cli.options import JSON, NODE, Option, whole
 from qcommons.node.home import home_path
 from qcommons.node.logbook import newest
@@ -80,5 +80,5 @@ def _readable(line: str) -> str:
     said = _parsed(line)
     if not isinstance(said, dict) or not isinstance(said.get("at_ns"), int):
         return line
-    facts = " ".join(f"{key}={value}" for key, value in said.items() if key not in ("at_ns", "event"))
+    facts = " ".join(fact(key, value) for key, value in said.items() if key not in ("at_ns", "event"))
     return f"{moment(said['at_ns'])}  {said.get('event', ''):<12} {facts}"

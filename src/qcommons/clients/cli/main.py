@@ -54,7 +54,7 @@ COMMANDS = (
     Command("Owner", "resume", "pause", "End a pause."),
     Command("Owner", "policy", "policy", "Show whose work is taken."),
     Command("Owner", "policy remove", "policy", "Take rules back."),
-    Command("Owner", "allow", "policy", "Take work only of these, and of those allowed before."),
+    Command("Owner", "allow", "policy", "Take work only of these, of those allowed before, and yours."),
     Command("Owner", "deny", "policy", "Take no work of these."),
     Command("Owner", "token new", "tokens", "Give somebody a token for jobs on this node."),
     Command("Owner", "token list", "tokens", "List the tokens given."),
@@ -74,7 +74,7 @@ COMMANDS = (
     Command("Mesh", "peers", "peers", "Show the other nodes: state, round trip, why one is red."),
     Command("Mesh", "peers allow", "peers", "Let nothing ban a peer."),
     Command("Mesh", "peers deny", "peers", "Have no link with a peer."),
-    Command("Mesh", "peers forget", "peers", "Forget a peer and what was decided of it."),
+    Command("Mesh", "peers forget", "peers", "Forget a peer. Gossip may bring it back; deny keeps it away."),
     Command("Mesh", "peers measure", "peers", "Measure round trips to a peer, and the rate of a blob."),
     Command("Mesh", "peers papers", "peers", "Ask a peer whose node it is, and check what it shows."),
     Command("Mesh", "peers probe", "peers", "Tell everybody, and see who heard and how soon."),
@@ -220,8 +220,12 @@ def _unknown(name: str) -> str:
     second = [row.name.partition(" ")[2] for row in COMMANDS if row.name.startswith(f"{name} ")]
     if second:
         return f"{name} needs a word after it: {', '.join(second)}. See: qcommons {name} --help"
-    known = ", ".join(dict.fromkeys(row.name.partition(" ")[0] for row in COMMANDS))
-    return f"no command {name!r}; there are: {known}"
+    import difflib
+
+    known = list(dict.fromkeys(row.name.partition(" ")[0] for row in COMMANDS))
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    meant = f"did you mean {' or '.join(near)}? " if near else ""
+    return f"no command {name!r}; {meant}there are: {', '.join(known)}"
 
 
 def exit_code(error: QCommonsError) -> int:

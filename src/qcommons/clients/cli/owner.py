@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from qcommons.base.errors import PeerError, UsageError
 from qcommons.base.units import NS_PER_S
-from qcommons.clients.cli.asking import moment, say
+from qcommons.clients.cli.asking import count, moment, say
 from qcommons.clients.cli.options import JSON, Option, span
 from qcommons.clients.cli.passphrase import PASSPHRASE, passphrase
 
@@ -119,9 +119,10 @@ def _accept_revocations(args: argparse.Namespace, data: bytes) -> int:
     from qcommons.pqc.certificates import owner_id
 
     taken = _ownership().accept_revocations(data)
-    owner, count = owner_id(taken.issuer), len(taken.revoked)
+    owner = owner_id(taken.issuer)
     body = {"owner": owner, "seq": taken.seq, "revoked": [one.hex() for one in taken.revoked]}
-    say(args, body, [f"{owner} took back {count} certificates (list {taken.seq}): none of them counts here any more"])
+    took = f"{owner} took back {count(len(taken.revoked), 'certificate')} (list {taken.seq})"
+    say(args, body, [f"{took}: none of them counts here any more"])
     return 0
 
 

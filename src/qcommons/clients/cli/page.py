@@ -22,6 +22,8 @@ HEAD = """\
 `qcommons COMMAND [OPTIONS]`. Every command has `--help` and `--json`; with `--json` exactly one object
 is printed on standard output, an error included (`error`: `who` must act, `what`, `where`,
 `limit`, and of a refusal `tried`: engine, method and why not of each, in text a line each).
+[The schemas](schema/cli.schema.json) say what each command prints; answers of `run` have
+[a schema of their own](schema/run.schema.json), and [so has](schema/world.schema.json) `world`.
 Times in it are integer nanoseconds since 1970 (UTC), in fields that end in `_ns`. `-f` with `--json`
 prints one object a line. Output has no colour, so `NO_COLOR` is always honoured; it reaches the progress bar too.
 
@@ -46,8 +48,8 @@ Program, sweep and observable files may be FIFOs, as in `qcommons run <(python m
 and `-` are read to their end, at most for the time of the deadline, which for the job itself counts from its
 submission. Folders, devices and sockets are refused; a device profile must be a regular file.
 
-A run of more than a second shows a bar on standard error where that is a terminal. Elsewhere one line after 10 s says
-that it runs; not with `--quiet`, nor with `--json`.
+A run of more than a second shows a bar on standard error where that is a terminal: the engine, the method, the time
+predicted. Elsewhere one line after 10 s says the same; not with `--quiet`, nor with `--json`.
 """
 SETTINGS_HEAD = """
 ## Settings

@@ -6,6 +6,7 @@ Flow: node -> MeshView -> *peers* -> a table, with cause and next action beneath
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,11 @@ import msgspec
 from qcommons.base.clock import duration_text, seconds_text
 from qcommons.base.errors import UsageError
 from qcommons.base.quantities import memory_bytes
+from qcommons.base.text import printable
 from qcommons.base.units import NS_PER_S
-from qcommons.clients.cli.asking import ago, connect, left, moment, say
+from qcommons.clients.cli.asking import ago, clean, connect, left, moment, say
 from qcommons.clients.cli.options import JSON, NODE, Option, span, whole
+from qcommons.clients.cli.progress import patiently
 
 if TYPE_CHECKING:
     from qcommons.clients.http.node import Node
@@ -29,6 +32,7 @@ HEAD = f"{'':<7}{'node':<{SHORT}}  {'state':<8}  {'since':<10}  {'round trip':>1
 WORST_FIRST = {"red": 0, "yellow": 1, "green": 2}
 REQUESTS = 200
 PROBE_S = 2.0
+PAPERS_S = 10  # how long the node waits for a peer to show its papers (`node/mesh/papers.py`)
 PEER = Option("peer", "NODE", "The peer's node id, or the beginning of it.")
 
 
@@ -62,7 +66,7 @@ def _lines(view: MeshView) -> Iterator[str]:
 
 
 def _row(row: PeerRow, now_ns: int) -> str:
-    since = duration_text(max(0, now_ns - row.since_ns))
+    since = duration_text(max(0, now_ns - row.since_ns)) if row.since_ns else "-"
     trip = "-" if row.round_trip_s is None else seconds_text(row.round_trip_s)
     link = "-" if row.link == "none" else row.link
     offers = ", ".join(row.offers) or "-"
@@ -123,14 +127,19 @@ def _forget(args: argparse.Namespace) -> int:
     with connect(args) as node:
         peer = _full(node, args.peer)
         node.mesh.forget(peer)
-    say(args, {"forgotten": peer}, [f"{peer} is forgotten"])
+    lines = [
+        f"{peer} is forgotten, and what was decided of it",
+        "It comes back as a stranger when it dials this node, or when another peer tells of it. To keep it away:",
+        f"  qcommons peers deny {peer}",
+    ]
+    say(args, {"forgotten": peer}, lines)
     return 0
 
 
 def _measure(args: argparse.Namespace) -> int:
     """Round trips of 1 KiB one after the other, and with --blob the rate of a blob."""
     blob_bytes = 0 if args.blob is None else int(memory_bytes(args.blob, "--blob"))
-    with connect(args) as node:
+    with connect(args) as node, patiently("measuring"):
         measured = node.mesh.measure(_full(node, args.peer), args.requests or REQUESTS, args.size or 1024, blob_bytes)
     say(args, msgspec.to_builtins(measured) | {"mib_per_s": _rate(measured)}, _measured(measured))
     return 0
@@ -158,9 +167,19 @@ def _rate(measured: Measured) -> float | None:
 def _papers(args: argparse.Namespace) -> int:
     """Ask a peer whose node it is, and check what it shows."""
     with connect(args) as node:
-        seen = node.mesh.papers(_full(node, args.peer))
+        peer = _full(node, args.peer)
+        _say_patience(node, peer)
+        seen = node.mesh.papers(peer)
     say(args, seen, _shown(seen))
     return 0
+
+
+def _say_patience(node: Node, peer: str) -> None:
+    """A peer that is not alive answers late or never: say so before the wait."""
+    row = next((row for row in node.mesh.view().peers if row.node == peer), None)
+    if row is not None and row.state != "alive":
+        what = f"{short(peer)} is {row.state} ({row.cause}); asking it all the same takes {PAPERS_S:g} s at most"
+        print(printable(f"qcommons: {clean(what)}"), file=sys.stderr, flush=True)
 
 
 def _shown(seen: PapersView) -> Iterator[str]:
@@ -176,7 +195,7 @@ def _shown(seen: PapersView) -> Iterator[str]:
 
 def _probe(args: argparse.Namespace) -> int:
     """Tell everybody, and print who heard and how soon; 4 where an alive peer did not."""
-    with connect(args) as node:
+    with connect(args) as node, patiently("waiting for answers"):
         probed = node.mesh.probe(args.wait or PROBE_S)
     say(args, probed, _probed(probed))
     return 4 if probed.silent else 0

@@ -1,11 +1,12 @@
 """`qcommons policy`, `allow`, `deny`: whose work the node takes. Deny wins; no allow rule means everybody.
 
-Flow: rules -> node -> PolicyView -> *policy* -> text or JSON.
+Flow: rules -> node -> PolicyView -> *policy* -> text or JSON. The owner's own work is taken whatever `allow` says.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from qcommons.clients.cli.asking import connect, say
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = ["WORDS"]
 
-RULES = Option("rule", "RULE", "principal:NAME (whom a token was given to), tag:NAME, or * for everybody.", repeat=True)
+RULES = Option(
+    "rule", "RULE",
+    "principal:NAME (whom a token was given to; yourself: principal:home), tag:NAME, or * for everybody.", repeat=True,
+)  # fmt: skip
+OWN = {"principal:home", "*"}  # rules that name the owner's own work
 
 
 def _policy(args: argparse.Namespace) -> int:
@@ -44,9 +49,18 @@ def _remove(args: argparse.Namespace) -> int:
 
 
 def _say(args: argparse.Namespace, policy: PolicyView) -> int:
-    allow = ", ".join(policy.allow) or "everybody who has a token"
-    say(args, policy, [f"allow  {allow}", f"deny   {', '.join(policy.deny) or 'nobody'}"])
+    say(args, policy, _lines(policy))
     return 0
+
+
+def _lines(policy: PolicyView) -> Iterator[str]:
+    yield f"allow  {', '.join(policy.allow) or 'everybody who has a token'}"
+    yield f"deny   {', '.join(policy.deny) or 'nobody'}"
+    holding = [rule for rule in policy.deny if rule in OWN]
+    if holding:
+        yield f"Your own work is held back too, by deny {holding[0]}. Let it in: qcommons policy remove '{holding[0]}'"
+    elif policy.allow and not OWN.intersection(policy.allow):
+        yield "Your own work is taken as before; only deny principal:home holds it back."
 
 
 WORDS = {

@@ -1,14 +1,17 @@
 """Progress on standard error: on a terminal a bar after a second, else one line after ten; nothing where silent.
 
 Flow: node.embedded or `through` call it with (done, total) runs of a job -> *bar*, or *line*. A timer shows it, since
-a single long circuit reports nothing until it ends. Rich is imported only then: short runs do not pay.
+a single long circuit reports nothing until it ends. Rich is imported only then: short runs do not pay. Other commands
+that take a while say what they wait for: *patiently*.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,7 +21,7 @@ from qcommons.base.text import line
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "patiently"]
 
 PATIENCE_S = 1.0  # an answer sooner than this needs no bar
 LINE_S = 10.0  # nor, in a log, a line
@@ -92,3 +95,28 @@ class Progress:
             self._over = True
             if self._bar is not None:
                 self._bar.stop()
+
+
+@contextlib.contextmanager
+def patiently(text: str) -> Iterator[None]:
+    """Say on a terminal what is waited for, once it takes more than a second; the line is gone afterwards."""
+    stream = sys.stderr
+    if stream is None or not stream.isatty():
+        yield
+        return
+    said = threading.Event()
+
+    def say() -> None:
+        said.set()
+        print(f"{line(text)} ...", end="", file=stream, flush=True)
+
+    timer = threading.Timer(PATIENCE_S, say)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        if said.is_set():
+            print("\r\x1b[K", end="", file=stream, flush=True)

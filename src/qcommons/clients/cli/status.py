@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from qcommons.clients.cli.asking import ago, connect, left, say
+from qcommons.clients.cli.asking import ago, connect, count, left, say
+from qcommons.clients.cli.attempts import attempt_lines
 from qcommons.clients.cli.options import JSON, NODE
 
 if TYPE_CHECKING:
@@ -46,18 +47,20 @@ def _lines(status: Status, limits: list[SettingView]) -> Iterator[str]:
     for trouble in status.troubles:
         yield from trouble_lines(trouble, status.now_ns)
     for now in status.running:
-        yield _running(now, status.now_ns)
+        yield from _running(now, status.now_ns)
     if status.waiting:
-        yield f"waiting  {status.waiting} jobs"
+        yield f"waiting  {count(status.waiting, 'job')}"
     if status.jobs:
-        yield "jobs     " + ", ".join(f"{count} {state}" for state, count in sorted(status.jobs.items()))
-    yield from (f"limit    {row.key} = {row.text} ({row.origin})" for row in limits)
+        yield "jobs     " + ", ".join(f"{number} {state}" for state, number in sorted(status.jobs.items()))
+    for row in limits:
+        yield f"{'limit' if row.key.startswith('limits.') else 'setting':<8} {row.key} = {row.text} ({row.origin})"
     if status.mesh is not None:
         yield from _mesh(status.mesh)
     for name, rules in (("allow", status.policy.allow), ("deny", status.policy.deny)):
         if rules:
             yield f"{name:<8} {', '.join(rules)}"
-    yield f"workers  {status.workers_alive} of {status.workers} alive; they start with the first job"
+    started = "" if status.workers_alive else "; they start with the first job"
+    yield f"workers  {status.workers_alive} of {status.workers} alive{started}"
     yield f"node     {status.node_id}"
     yield f"         {status.url}, process {status.pid}, up since {ago(status.started_ns, status.now_ns)}"
     yield f"home     {status.home}"
@@ -65,7 +68,7 @@ def _lines(status: Status, limits: list[SettingView]) -> Iterator[str]:
 
 def _mesh(mesh: MeshSummary) -> Iterator[str]:
     """Who is there, and whether this node can be reached."""
-    peers = ", ".join(f"{count} {state}" for state, count in sorted(mesh.peers.items())) or "no peer known yet"
+    peers = ", ".join(f"{number} {state}" for state, number in sorted(mesh.peers.items())) or "no peer known yet"
     yield f"mesh     {peers}; {mesh.links} linked, network {mesh.network!r}"
     where = ", ".join(text.removeprefix("tcp/") for text in mesh.addresses) or "nowhere"
     yield f"         listens at {where}; {REACHED[mesh.reach]}"
@@ -81,7 +84,8 @@ def trouble_lines(trouble: Trouble, now_ns: int) -> Iterator[str]:
         yield f"         next:  {trouble.action}"
 
 
-def _running(now: Now, now_ns: int) -> str:
+def _running(now: Now, now_ns: int) -> Iterator[str]:
     tags = f" [{', '.join(now.tags)}]" if now.tags else ""
     done = f"{now.answered} of {now.runs} runs" if now.runs > 1 else "1 run"
-    return f"runs     {now.job} for {now.principal}{tags}: {now.title}, {done}, began {ago(now.since_ns, now_ns)}"
+    yield f"runs     {now.job} for {now.principal}{tags}: {now.title}, {done}, began {ago(now.since_ns, now_ns)}"
+    yield from (f"         at:    {text}" for text in attempt_lines(now.attempts, now.runs, now_ns))

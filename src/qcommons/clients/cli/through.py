@@ -21,6 +21,7 @@ from qcommons.node.lock import read_lock
 
 if TYPE_CHECKING:
     from qcommons.clients.http.node import Job, Node
+    from qcommons.node.api.records import JobView
 
 __all__ = ["find_node", "wait"]
 
@@ -59,7 +60,7 @@ def wait(node: Node, job: Job, progress: Progress) -> Result | Results:
             if view.ended_ns is not None:
                 return job.result()
             waits = f"waiting: {view.cause}" if view.state in ("accepted", "planned") else ""
-            progress.name(waits or "running")
+            progress.name(waits or _running(view))
             late = time.monotonic_ns() - start_ns > PATIENCE_NS
             if waits and late and not said and not sys.stderr.isatty():
                 print(line(f"qcommons: {job.id}: {waits}"), file=sys.stderr)
@@ -73,6 +74,16 @@ def wait(node: Node, job: Job, progress: Progress) -> Result | Results:
         told = _gone(node, job.id, error) if error.where == node.target.url else error
         vars(told)["job"] = job.id
         raise told from None
+
+
+def _running(view: JobView) -> str:
+    """What stands before the bar of a job that runs."""
+    if not view.attempts:
+        return "running"
+    from qcommons.node.views import attempt_name
+
+    one = view.attempts[0]
+    return f"running {attempt_name(one.engine, one.method, one.predicted_s, certain=one.certain)}"
 
 
 def _gone(node: Node, job_id: str, error: QCommonsError) -> Unavailable:

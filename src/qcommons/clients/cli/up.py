@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import io
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,9 +18,10 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import msgspec
 
-from qcommons.base.errors import Unavailable, UsageError
+from qcommons.base.errors import QCommonsError, Unavailable, UsageError
 from qcommons.clients.cli.asking import say
 from qcommons.clients.cli.options import JSON, Option, whole
+from qcommons.clients.cli.progress import patiently
 from qcommons.node.home import DRAIN_S, home_path
 from qcommons.node.lock import Holder, read_lock
 
@@ -41,6 +43,8 @@ OPTIONS = (
     JSON,
 )  # fmt: skip
 PASSPHRASE_BYTES_MAX = 1024
+ANOTHER_S = 1.0  # a node answers at once; what is silent for so long is another program
+TAKEN = re.compile(r"port \d+ is taken(?: by .*?( \(process \d+\)))?;")  # as `node/api/listening.py` says it
 
 
 def command(args: argparse.Namespace) -> int:
@@ -58,13 +62,45 @@ def command(args: argparse.Namespace) -> int:
         "hosts": [*args.name, *([_as_host(args.host)] if args.host else [])],
     }
     passphrase = _passphrase(args.passphrase_fd)
+    try:
+        return _start(args, options, passphrase)
+    except Unavailable as error:
+        raise _explained(error) from None
+
+
+def _start(args: argparse.Namespace, options: dict[str, Any], passphrase: bytes | None) -> int:
     if not args.detach:
         return _foreground(args, options, passphrase)
     from qcommons.clients.cli.start import start
 
-    ready = start(options, home_path(), passphrase)
+    with patiently("starting the node"):
+        ready = start(options, home_path(), passphrase)
     _say_ready(args, ready, already=False)
     return 0
+
+
+def _explained(error: Unavailable) -> Unavailable:
+    """A port that is taken: by another node, where one answers there, which is nothing to stop."""
+    taken = TAKEN.match(error.what)
+    if taken is None or error.where is None:
+        return error
+    from qcommons.clients.http import calls
+    from qcommons.clients.http.target import Target
+    from qcommons.clients.http.transport import Transport
+
+    host, _, port = error.where.rpartition(":")
+    transport = Transport(Target(f"http://{_as_host(host)}:{port}", ""))
+    try:
+        transport.send(calls.hello(ANOTHER_S), again=False)
+    except QCommonsError:
+        return error
+    finally:
+        transport.close()
+    what = (
+        f"port {port} is taken by a qcommons node of another home{taken[1] or ''}; it may go on: give this one a port "
+        "of its own, any free one with qcommons up -d --port 0, or for good with qcommons config set api.port PORT"
+    )
+    return Unavailable(what, where=error.where)
 
 
 def _as_host(address: str) -> str:

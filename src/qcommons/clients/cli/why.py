@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from qcommons.clients.cli.asking import ago, connect, full_id, left, say
+from qcommons.clients.cli.asking import ago, connect, count, full_id, left, say
 from qcommons.clients.cli.job import ID
 from qcommons.clients.cli.options import JSON, NODE
 
@@ -34,7 +34,7 @@ def _lines(why: Why) -> Iterator[str]:
     yield f"  since  {ago(why.since_ns)}"
     yield f"  up to  {why.who}"
     if why.ahead is not None:
-        yield f"  ahead  {why.ahead} jobs"
+        yield f"  ahead  {count(why.ahead, 'job')}"
     if why.until_ns is not None:
         yield f"  until  {left(why.until_ns)} at the latest"
     if why.action:

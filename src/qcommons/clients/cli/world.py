@@ -185,7 +185,7 @@ def _listing() -> Iterator[str]:
         yield f"  {row.name:<16}{row.help} ({row.nodes}, {row.for_s:g} s)"
     yield "\nFaults, with knobs and their defaults:"
     for fault in FAULTS.values():
-        knobs = ", ".join(f"{p.name}={p.default:g}{'' if p.unit == '1' else ' ' + p.unit}" for p in fault.params)
+        knobs = ", ".join(f"{p.name}={p.default:.12g}{'' if p.unit == '1' else ' ' + p.unit}" for p in fault.params)
         yield f"  {fault.name:<16}{fault.help}\n  {'':<16}{knobs}"
     yield "\nChecked all the time, and once the faults are over:"
     for name, text in (RULES | LATER).items():

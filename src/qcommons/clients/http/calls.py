@@ -199,9 +199,9 @@ def status() -> Call[Status]:
     return Call("GET", "/v1/status", READ_STATUS)
 
 
-def hello() -> Call[None]:
+def hello(answer_s: float = HELLO_S) -> Call[None]:
     """Whether a node answers, with any token and in any health."""
-    return _Hello("GET", "/v1/health", _greeted, answer_s=HELLO_S)
+    return _Hello("GET", "/v1/health", _greeted, answer_s=answer_s)
 
 
 def pause(for_s: float | None, finish: bool) -> Call[Status]:

@@ -17,11 +17,12 @@ from qcommons.base.ids import JOB
 from qcommons.jobs.outcomes import ErrorInfo
 from qcommons.node.api.call import Call
 from qcommons.node.api.door import OWNER, Door
-from qcommons.node.api.guard import BODY_BYTES_MAX, SUBMISSION_BYTES_MAX, Guard
+from qcommons.node.api.guard import BODY_BYTES_MAX, Guard
 from qcommons.node.api.problem import HttpFailure, OnFault, Problems, log_fault, missing
 from qcommons.node.api.queries import NoQuery
 from qcommons.node.api.records import Submission
-from qcommons.node.api.routes import ROUTES, Route
+from qcommons.node.api.routes import EVENTS, ROUTES, Route
+from qcommons.node.api.shares import SUBMISSION_BYTES_MAX
 
 __all__ = ["Api"]
 
@@ -37,6 +38,7 @@ class Api:
             router,
             door.principal_of,
             open_paths=[row.path for row in ROUTES if row.who == "open"],
+            streams=[row.path for row in ROUTES if EVENTS in row.media],
             body_bytes=_body_bytes,
             hosts=hosts,
         )

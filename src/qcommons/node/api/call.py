@@ -88,6 +88,11 @@ class Call:
                     one.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
+    def check_token(self) -> None:
+        """For answers that go on. Raises UsageError if the token was revoked or has expired meanwhile."""
+        if not self.request.scope["qcommons.valid"]():
+            raise UsageError("the token was revoked or has expired", where="token")
+
     def closed(self) -> asyncio.Future[Any]:
         """Done when the server stops."""
         return asyncio.ensure_future(self.closing.wait())

@@ -3,12 +3,14 @@
 Flow: socket -> *Connection* -> app; the *Crowd* knows all connections and ends those that cost without asking.
 
     waiting  no request in flight: new, between requests, or headers not complete. Ends when the headers took
-             `headers_s` (slow-loris), when a finished connection stays idle for `idle_s`, or, while the server is
-             full, for a newcomer: the one that waits longest goes first
+             `headers_s` (slow-loris) or when a finished connection stays idle for `idle_s`
     busy     headers complete, answer not. Ends when the body comes slower than BODY_BYTES_PER_S after the first
              `headers_s`, or when the client does not read for `unread_s` (an SSE listener that stalls)
 
-So whoever holds connections without using them, however many, only displaces others of the kind.
+While the server is full, a newcomer takes the place of the connection that no token vouches for longest: it waits, or
+its request was refused, or needs no token. The guard vouches for requests of the owner and for as many of guests as
+they have a share of (`shares`), which is half of all; so whoever holds connections, however many, only displaces others
+of the kind, and the owner comes in.
 """
 
 from __future__ import annotations
@@ -61,7 +63,8 @@ class Connection(HttpToolsProtocol):
         self._unread_bytes = 0
         self.busy = False
         self._begun = False  # a byte of the next request has come
-        self._head_bytes = 0
+        self._heading = False  # between the first byte of a message and the end of its headers
+        self._head_bytes = 0  # since the last headers, body or chunk were complete: of headers, or of what nobody needs
         self.body_bytes = 0
 
     def connection_made(self, transport: Any) -> None:
@@ -78,35 +81,54 @@ class Connection(HttpToolsProtocol):
         if not self.busy and not self._begun:
             self._begun = True
             self._restart()
-        if not self.busy or not self.cycle.more_body:  # of the next request, which may be sent ahead
-            self._head_bytes += len(data)
+        self._head_bytes += len(data)
         super().data_received(data)
         if self._head_bytes > HEADER_BYTES_MAX:
             self.refuse(431, UsageError.who, "the headers are too long", f"{HEADER_BYTES_MAX} bytes")
 
+    @property
+    def vouched(self) -> bool:
+        """Whether the guard has let the request in flight through; no where others were sent ahead of its answer."""
+        return self.busy and self.cycle is not None and bool(self.cycle.scope.get("qcommons.vouched"))
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._heading = True
+
     def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._heading:  # a trailer of a chunked body is no header (RFC 9110, 6.5.1)
+            return
         super().on_header(name, value)
         if len(self.headers) > HEADER_BYTES_MAX // 64:
             self.refuse(431, UsageError.who, "too many headers", f"{HEADER_BYTES_MAX // 64} headers")
 
     def on_headers_complete(self) -> None:
+        self._heading = False
         if self.transport.is_closing():
             return
         if len(self.pipeline) >= PIPELINE_MAX:
             self.transport.close()
             return
+        if self.parser.should_upgrade():  # the parser drops what came with it, and reads what follows as a new request
+            self.refuse(400, UsageError.who, "this node speaks HTTP/1.1 only: leave out Upgrade, and CONNECT")
+            return
         self.busy = True
         self.body_bytes = self._head_bytes = 0
         self._restart()
-        self.crowd.waiting.pop(self, None)
+        self.crowd.last(self)
         super().on_headers_complete()
 
+    def on_chunk_header(self) -> None:
+        self._head_bytes = 0
+
     def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
         self.body_bytes += len(body)
         if self.cycle is not None:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._head_bytes = 0
         if self.cycle is not None:
             super().on_message_complete()
 
@@ -117,7 +139,7 @@ class Connection(HttpToolsProtocol):
             self.busy = False
             self._begun = self._head_bytes > 0
             self._restart()
-            self.crowd.waiting[self] = None
+            self.crowd.last(self)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -165,34 +187,45 @@ class Connection(HttpToolsProtocol):
 
 
 class Crowd:
-    """All connections of a server. `waiting`: those without a request in flight, the longest first."""
+    """All connections of a server, in the order in which they go for newcomers."""
 
     def __init__(self, bounds: Bounds, state: ServerState) -> None:
         self.bounds = bounds
         self.state = state
-        self.waiting: OrderedDict[Connection, None] = OrderedDict()
-        self._present: set[Connection] = set()
+        self._line: OrderedDict[Connection, None] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._present)
+        return len(self._line)
 
     def arrived(self, newcomer: Connection) -> None:
-        if len(self._present) >= self.bounds.connections_max:
-            if not self.waiting:
+        if len(self) >= self.bounds.connections_max:
+            first = self._first()
+            if first is None:
                 limit = f"{self.bounds.connections_max} connections"
                 newcomer.refuse(503, Unavailable.who, "every connection is in use; try again", limit)
                 return
-            self._end(next(iter(self.waiting)))
-        self._present.add(newcomer)
-        self.waiting[newcomer] = None
+            self._end(first)
+        self._line[newcomer] = None
+
+    def last(self, connection: Connection) -> None:
+        """Its request has come, or has been answered: to the end of the line."""
+        self._line.move_to_end(connection)
 
     def left(self, connection: Connection) -> None:
-        self._present.discard(connection)
-        self.waiting.pop(connection, None)
+        self._line.pop(connection, None)
+
+    def _first(self) -> Connection | None:
+        """Whose turn it is to go: the first that nobody vouches for; those before it go to the end of the line."""
+        for _ in range(len(self)):
+            first = next(iter(self._line))
+            if not first.vouched:
+                return first
+            self.last(first)
+        return None
 
     def sweep(self, now_s: float) -> None:
         """End whatever is overdue; and the Date of answers (RFC 9110, 6.6.1)."""
-        for connection in [one for one in self._present if one.overdue(now_s, self.bounds)]:
+        for connection in [one for one in self._line if one.overdue(now_s, self.bounds)]:
             self._end(connection)
         self.state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
 

@@ -8,6 +8,8 @@ that does not read stalls on its own connection, which the server drops (`connec
     id: 42 / event: KIND / data: EventView as JSON
     :                           heartbeat
     event: failure / data: Failure as JSON        the stream cannot go on; it ends
+
+A token that was revoked or has expired gets no event more; its stream ends with the next one or the next heartbeat.
 """
 
 from __future__ import annotations
@@ -100,6 +102,7 @@ class EventStream(Response):
             await send({"type": "http.response.body", "body": text, "more_body": True})
             text = await first
             while text is not None:
+                self._call.check_token()
                 await send({"type": "http.response.body", "body": text, "more_body": True})
                 await asyncio.sleep(0)  # others have their turn; and `send` never waits once the listener has gone
                 text = await self._next()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from qcommons.base.errors import Unavailable, UsageError
 
-__all__ = ["holder_of", "listen_tcp", "listen_unix", "url_of"]
+__all__ = ["file_id", "holder_of", "listen_tcp", "listen_unix", "url_of"]
 
 BACKLOG = 1024
 PROBE_S = 1.0
@@ -72,7 +72,8 @@ def listen_unix(path: Path) -> socket.socket:
     """A listening unix socket, its file 0600; one that nobody answers on is replaced.
 
     Raises:
-        UsageError: the path is too long, or something else than a socket is there.
+        UsageError: the path is too long, something else than a socket (a link, say) is there, or everybody could put
+            another socket in its place, which would get the tokens.
         Unavailable: somebody answers there, or the file cannot be made.
     """
     if len(bytes(path)) > UNIX_PATH_BYTES_MAX:
@@ -95,6 +96,11 @@ def listen_unix(path: Path) -> socket.socket:
 
 
 def _clear(path: Path) -> None:
+    folder = path.absolute().parent
+    above = folder.stat().st_mode
+    if above & stat.S_IWOTH and not above & stat.S_ISVTX:  # sticky, as /tmp: only its owner replaces a file (inode(7))
+        what = f"all can write in {folder}, and put their own socket there; choose a folder of yours, the home for one"
+        raise UsageError(what, where=str(path))
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
@@ -111,6 +117,15 @@ def _clear(path: Path) -> None:
         except OSError as error:
             raise Unavailable(f"cannot tell who holds this socket: {error}", where=str(path)) from None
     raise Unavailable("another node answers on this socket; stop it, or choose another path", where=str(path))
+
+
+def file_id(path: Path) -> tuple[int, int] | None:
+    """What tells one file of a name from the next one: device and inode; None where there is none."""
+    try:
+        facts = path.lstat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
 
 
 def url_of(listener: socket.socket) -> str:

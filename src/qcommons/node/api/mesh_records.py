@@ -1,7 +1,7 @@
 """Nouns of the API about the mesh: who is there, how they are reached, whether this node can be.
 
 Flow: mesh/door -> *these* -> JSON -> client. Every state that is not green carries cause, since when, and what to do.
-Times are nanoseconds since 1970.
+Moments are nanoseconds since 1970 (`_ns`), apart from those that a record signs in seconds: `Window`, papers (`_s`).
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
     """One peer. state: known, alive, suspect, lost, away, banned or denied. link: direct, relayed or none.
 
-    relay: the node that relays. round_trip_s: None where not measured. bytes: of the link that stands. verdict: the
-    owner's word. away: its next planned absence.
+    since_ns: 0 where it is not known. relay: the node that relays. round_trip_s: None where not measured. bytes: of the
+    link that stands. verdict: the owner's word. away: its next planned absence.
     """
 
     node: str
@@ -164,7 +164,7 @@ class Before(msgspec.Struct, frozen=True, kw_only=True):
 
 class PapersView(msgspec.Struct, frozen=True, kw_only=True):
     """What a peer showed, checked. owner: id of who certifies it, empty if nobody does. before: oldest first.
-    prekey_until_s: until then boxes may be sealed to it."""
+    prekey_until_s: until then boxes may be sealed to it. Seconds since 1970."""
 
     node: str
     owner: str

@@ -33,7 +33,7 @@ IN_PATH: dict[str, Tree] = {
 def statuses(row: Route) -> tuple[int, ...]:
     """Of the failures a route may answer with."""
     found = {400, 500, 503, *row.errors}
-    found |= {401} if row.who != "open" else set()
+    found |= {401, 429} if row.who != "open" else set()
     found |= {403} if row.who == "owner" else set()
     found |= {404} if "{" in row.path else set()
     found |= {413, 415} if row.body is not None else set()

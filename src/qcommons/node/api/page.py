@@ -43,14 +43,18 @@ with Node.connect() as node:
 - **Host and Origin**: the node answers to 127.0.0.1, localhost and [::1] with its port, and to no page of another
   origin: requests with a foreign `Host`, `Origin` or `Sec-Fetch-Site` get 403. There is no CORS.
 - **Bodies** are JSON, 1 MiB at most (64 MiB for `POST /v1/jobs`). A field or parameter that is not named here is
-  refused. Times are integer nanoseconds since 1970 (UTC); names say other units (`_s`, `_bytes`).
+  refused. Names say the unit: `_ns`, `_s`, `_bytes`. A moment is a number of nanoseconds since 1970 (UTC); planned
+  absences and the papers of peers have seconds since 1970 (`from_s`, `until_s`), as they were signed.
 - **Failures** of every kind have the body `{"error": {"who", "what", "where", "limit"}}`: who must act (`caller`,
   `resources`, `peer`, `qcommons`), what is wrong, where, and which limit was passed.
 - **Again**: a submission with the same `request` makes one job however often it is sent, so a lost answer costs
   nothing: send it again.
 - **Waiting**: `wait_s` (300 at most) holds the answer until the job has ended or the time is over.
-- **Connections**: headers must be complete within 10 s and bodies must move; 512 connections at once, the one that
-  is idle longest goes first. Events: a listener that does not read for 30 s is dropped and goes on from its cursor.
+- **Connections**: headers must be complete within 10 s and bodies must move; 512 connections at once, and for a
+  newcomer the one goes that has been without a request and a token longest. Events: a listener that does not read for
+  30 s is dropped and goes on from its cursor; one whose token is revoked or expires is ended.
+- **Guests**: each has 64 requests at once, waits included, 8 event streams among them, and one large upload (64 MiB in
+  all); more get 429, which says what to end. All guests together have half of the node, the rest stays for its owner.
 
 | status | meaning |
 |---|---|

@@ -43,6 +43,7 @@ STATUSES = {
     413: "the body is too long",
     415: "the body is not JSON",
     422: "refused with numbers: limits, policy or the planner",
+    429: "this guest has its share of requests, event streams or uploads already; `limit` says how much that is",
     500: "the node's own fault; the id stands in its log",
     503: "not now: the node drains, its queue is full, its disk is",
 }

@@ -1,7 +1,7 @@
 """Nouns of the API: what travels between a node and its clients, as JSON. OpenAPI is made from them.
 
 Flow: client -> *Submission* -> routes -> edge -> Job -> core; core -> *JobView, Why, Status* -> client.
-Times are integer nanoseconds since 1970 (UTC). A field that is not named here is refused in requests.
+Moments are integer nanoseconds since 1970 (UTC), `_ns`. A field that is not named here is refused in requests.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from qcommons.jobs.results import Result
 from qcommons.node.api.mesh_records import MeshSummary
 
 __all__ = [
-    "Accepted", "AnsweredRuns", "Cancel", "EventView", "Failure", "Health", "JobList", "JobView", "LogLines",
-    "NewToken", "Now", "Pausing", "PhaseView", "PolicyChange", "PolicyView", "ProgramText", "SettingChange",
-    "SettingView", "ShutDown", "Status", "Submission", "TokenGiven", "TokenView", "Trouble", "Why",
+    "Accepted", "AnsweredRuns", "AttemptView", "Cancel", "EventView", "Failure", "Health", "JobList", "JobView",
+    "LogLines", "NewToken", "Now", "Pausing", "PhaseView", "PolicyChange", "PolicyView", "ProgramText",
+    "SettingChange", "SettingView", "ShutDown", "Status", "Submission", "TokenGiven", "TokenView", "Trouble", "Why",
 ]  # fmt: skip
 
 Axis = Annotated[int, msgspec.Meta(ge=1, le=(1 << 31) - 1)]
@@ -94,8 +94,24 @@ class PhaseView(msgspec.Struct, frozen=True):
     since_ns: int
 
 
+class AttemptView(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker is at now: one run of a job, by one method of an engine, since `since_ns`.
+
+    run: its place in the job, from 0. predicted_s: seconds that the cost model expects of this attempt; certain: False
+    where they depend on the state, so that another method may follow it.
+    """
+
+    run: int
+    engine: str
+    method: str
+    predicted_s: float
+    certain: bool
+    since_ns: int
+
+
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
-    """A job as the node knows it; `timeline` only where one job was asked for."""
+    """A job as the node knows it; `timeline` only where one job was asked for. attempts: what workers are at for it;
+    runs of less than a quarter of a second do not appear."""
 
     id: str
     state: str
@@ -112,6 +128,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     n_qubits: int
     shots: int
     timeline: tuple[PhaseView, ...] = ()
+    attempts: tuple[AttemptView, ...] = ()
 
 
 class JobList(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,7 +203,8 @@ class PolicyChange(_Asked, frozen=True):
 
 
 class PolicyView(msgspec.Struct, frozen=True):
-    """Whose work is taken: deny wins; an empty `allow` means everybody."""
+    """Whose work is taken: deny wins; an empty `allow` means everybody. The owner's own work (`principal:home`) is
+    taken whatever `allow` says; only `deny` holds it back."""
 
     allow: tuple[str, ...]
     deny: tuple[str, ...]
@@ -254,6 +272,7 @@ class Now(msgspec.Struct, frozen=True, kw_only=True):
     since_ns: int
     runs: int
     answered: int
+    attempts: tuple[AttemptView, ...] = ()
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):

@@ -45,7 +45,7 @@ from qcommons.node.api.records import (
 )
 from qcommons.node.api.route import Route, Who
 
-__all__ = ["ROUTES", "Route", "Who"]
+__all__ = ["EVENTS", "ROUTES", "Route", "Who"]
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 CBOR = "application/cbor"

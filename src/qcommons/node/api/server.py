@@ -17,7 +17,7 @@ from uvicorn.server import ServerState
 
 from qcommons.node.api.app import Api
 from qcommons.node.api.connections import Bounds, Connection, Crowd
-from qcommons.node.api.listening import listen_tcp, listen_unix, url_of
+from qcommons.node.api.listening import file_id, listen_tcp, listen_unix, url_of
 
 __all__ = ["ApiServer"]
 
@@ -47,6 +47,7 @@ class ApiServer:
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._listener: socket.socket | None = None
+        self._uds_id: tuple[int, int] | None = None
 
     async def start(self) -> str:
         """Listen; returns the URL. Raises UsageError and Unavailable as `listening` says."""
@@ -58,6 +59,7 @@ class ApiServer:
         loop = asyncio.get_running_loop()
         if self._uds is not None:
             self._listener = listen_unix(self._uds)
+            self._uds_id = file_id(self._uds)
             url = url_of(self._listener)
             make = functools.partial(Connection, config, self._state, self.crowd, loop)
             self._server = await loop.create_unix_server(make, sock=self._listener)
@@ -75,7 +77,7 @@ class ApiServer:
             return
         server, self._server = self._server, None
         server.close()
-        if self._uds is not None:
+        if self._uds is not None and self._uds_id == file_id(self._uds):  # another node's may be there meanwhile
             self._uds.unlink(missing_ok=True)
         self._app.close()
         for connection in list(self._state.connections):
