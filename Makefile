@@ -12,7 +12,7 @@ PYTEST_ARGS ?=
 export OMP_NUM_THREADS ?= 1
 
 .NOTPARALLEL: # the summary of the tests stays the last line, with -j too
-.PHONY: help demo test lint types docs unit bench soak clean
+.PHONY: help demo test lint types docs unit bench soak redteam clean
 
 help: ## list these commands
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,9 @@ bench: $(BENCH_STAMP) ## measure every claim beside its reference (about an hour
 
 soak: $(RUN_STAMP) ## 100,000 small worlds of nodes under faults (hours; SEEDS=1000 for fewer; goes on where it was)
 	$(BIN)/python -m qcommons.world.soak --seeds $(or $(SEEDS),100000) --state .soak
+
+redteam: $(RUN_STAMP) ## each liar of the zoo against each check: how often caught; writes what quotes state (minutes)
+	$(BIN)/python -m qcommons.world.redteam --write src/qcommons/verify/detection.json
 
 clean: ## remove the environment and everything built
 	rm -rf $(VENV) site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

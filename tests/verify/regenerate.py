@@ -1,13 +1,14 @@
-"""How `receipt.json` was made: answers and their bytes, and a batch of receipts with their signed files.
+"""How `receipt.json` and `verdict.json` were made: answers and their bytes, receipts and verdicts with their files.
 
-    python -m tests.verify.regenerate
+    python -m tests.verify.regenerate receipt verdict
 
-Run it only with a new version of the format. Signatures are hedged, so files differ each time. `merkle.json` is kept by
-hand: its vectors are those of Certificate Transparency.
+Run it only with a new version of a format, and name that format. Signatures are hedged, so files differ each time.
+`merkle.json` is kept by hand: its vectors are those of Certificate Transparency.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import msgspec
@@ -17,9 +18,11 @@ from qcommons.base.canonical import encode_record
 from qcommons.engines.records import Answer, Estimate
 from qcommons.pqc.identity import NodeKey
 from qcommons.verify.receipt import answer_bytes, encode, result_hash, sign_batch
-from qcommons.verify.records import Receipt
+from qcommons.verify.records import Comparison, Receipt, Verdict
+from qcommons.verify.verdict import evidence_of, sign_verdict
 
 FILE = Path(__file__).parents[1] / "vectors" / "verify" / "receipt.json"
+VERDICT_FILE = FILE.with_name("verdict.json")
 NETWORK = "home"
 SIGNED_AT_NS = 1_800_000_000_000_000_000
 
@@ -70,5 +73,41 @@ def vectors() -> dict[str, object]:
     }
 
 
+JUDGE = NodeKey(SEEDS[0])
+DIFFERS = Comparison(
+    outcome="differs", method="counts, number by number", says="", value=212, limit=4, unit="shots", false_alarm=3.2e-9
+)
+FIRST = Verdict(
+    lease="lease-1", job_id=DONE.job_id, runs=(0, 2), peer=NodeKey(SEEDS[1]).hash, kind="wrong", ground="recomputed",
+    evidence=(evidence_of(0, DONE, ANSWERS["counts"], DIFFERS, ANSWERS["no bits"], JUDGE.hash),),
+    judged_at_ns=SIGNED_AT_NS,
+)  # fmt: skip
+AGREED = Comparison(
+    outcome="agrees", method="statistics", test="parity", says="", value=0.25, limit=1e-6, false_alarm=1e-6
+)
+VERDICTS: dict[str, Verdict] = {
+    "wrong": FIRST,
+    "right": msgspec.structs.replace(
+        FIRST, kind="right", ground="majority",
+        evidence=(evidence_of(2, BATCH[2], ANSWERS["counts"], AGREED, ANSWERS["counts"], NodeKey(SEEDS[2]).hash),),
+    ),
+    "silent": msgspec.structs.replace(FIRST, kind="silent", ground="clock", evidence=()),
+}  # fmt: skip
+
+
+def verdicts() -> dict[str, object]:
+    return {
+        "network": NETWORK,
+        "judge": JUDGE.id,
+        "verdicts": [
+            {"name": name, "verdict": encode_record(verdict).hex(), "file": sign_verdict(JUDGE, NETWORK, verdict).hex()}
+            for name, verdict in VERDICTS.items()
+        ],
+    }
+
+
 if __name__ == "__main__":
-    write(FILE, "Answers and signed receipts: docs/protocol/receipt.md.", vectors())
+    if "receipt" in sys.argv:
+        write(FILE, "Answers and signed receipts: docs/protocol/receipt.md.", vectors())
+    if "verdict" in sys.argv:
+        write(VERDICT_FILE, "Signed verdicts: docs/protocol/verdict.md.", verdicts())

@@ -27,11 +27,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OBJECT_TYPE",
+    "ROOT_BYTES_MAX",
+    "ROOT_ITEMS",
     "SIGNED_RECEIPT_BYTES_MAX",
     "answer_bytes",
     "batch",
     "check",
     "encode",
+    "read_receipt",
     "result_hash",
     "sign_batch",
 ]
@@ -131,10 +134,11 @@ def check(data: bytes, node: str, network: str) -> Receipt:
         if root_of_path(signed.receipt, signed.index, top.size, signed.path) != top.root:
             raise PeerError("the path from the receipt leads to another root than the signed one")
     with _step("receipt"):
-        return _receipt(signed.receipt)
+        return read_receipt(signed.receipt)
 
 
-def _receipt(data: bytes) -> Receipt:
+def read_receipt(data: bytes) -> Receipt:
+    """The receipt of these bytes, whoever wrote them. Raises PeerError."""
     receipt = decode_record(data, Receipt, bytes_max=RECEIPT_BYTES_MAX, items_max=RECEIPT_ITEMS)
     if (receipt.result_hash is not None) != (receipt.status == "done"):
         has = "no" if receipt.result_hash is None else "a"
@@ -145,7 +149,7 @@ def _receipt(data: bytes) -> Receipt:
 def _receipt_bytes(receipt: Receipt, place: int) -> bytes:
     data = encode_record(receipt)
     with _usage(f"receipt {place}"):
-        _receipt(data)
+        read_receipt(data)
     return data
 
 
