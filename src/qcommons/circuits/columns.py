@@ -19,7 +19,7 @@ from qcommons.base.errors import UsageError
 from qcommons.circuits.gates import GATES, NAMES
 from qcommons.circuits.program import NAME, NAME_RULE, RELATIONS, Caps
 
-__all__ = ["OPCODES", "Columns", "checked_columns", "op_widths"]
+__all__ = ["IF", "MEASURE", "OPCODES", "Columns", "checked_columns", "op_widths"]
 
 CONTROLLED = 0x80  # added to a gate's code: the gate has controls, their number is in `spans`
 IF, BARRIER, RESET, MEASURE = 0xFC, 0xFD, 0xFE, 0xFF
