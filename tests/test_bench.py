@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+REFERENCES = {"wire": "qiskit_qasm3_import", "cut": "qiskit_addon_cutting"}
 NAMES = sorted(path.stem.removeprefix("bench_") for path in (ROOT / "bench").glob("bench_*.py"))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_bench_runs_in_reduced_size(name: str) -> None:
-    if name == "wire":
-        pytest.importorskip("qiskit_qasm3_import", reason="the reference of this bench is not installed")
+    if name in REFERENCES:
+        pytest.importorskip(REFERENCES[name], reason="the reference of this bench is not installed")
     done = subprocess.run(
         [sys.executable, "-m", "bench", name, "--small"],
         cwd=ROOT,

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
-TUTORIALS = ("README.md", "docs/first-steps.md", "docs/python.md")
+TUTORIALS = ("README.md", "docs/first-steps.md", "docs/keys.md", "docs/python.md")
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 EXIT = re.compile(r"# exit (\d)$")
@@ -71,6 +71,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """One for all commands, so that they go through the node that the README starts."""
     made = tmp_path_factory.mktemp("home")
     yield made
+    _run("qcommons dev down --remove", made)
     _run("qcommons down --now", made)
 
 
@@ -102,7 +103,8 @@ def test_readme_shows_a_histogram_of_the_form_that_is_printed(home: Path) -> Non
 
 @pytest.mark.parametrize("name", list(dict.fromkeys(name for name, _ in _blocks("python"))))
 def test_documented_python_runs(name: str, home: Path) -> None:
-    """All blocks of a page in one process, as a reader types them."""
+    """All blocks of a page in one process, as a reader types them, whose node runs."""
+    assert _run("qcommons up -d", home).returncode == 0
     script = "\n".join(block for page, block in _blocks("python") if page == name)
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", script],

@@ -22,8 +22,20 @@ from qcommons.engines.branching import is_dynamic, split_terminal, straight
 from qcommons.engines.engine import Engine
 from qcommons.engines.frames import dry_width, observed_by
 from qcommons.engines.join import JoinSize
-from qcommons.engines.records import Answer, CapExceeded, Cost, Counts, Expectations, Limits, Task, Unsuited, Want
+from qcommons.engines.records import (
+    Answer,
+    CapExceeded,
+    Cost,
+    Counts,
+    Expectations,
+    Limits,
+    Slices,
+    Task,
+    Unsuited,
+    Want,
+)
 from qcommons.engines.select import Choice, Ladder, check_named, plural, select, size
+from qcommons.engines.tn_sliced import ENGINE, METHODS, run_slices, slices_cost
 
 __all__ = ["Attempt", "Climber"]
 
@@ -84,6 +96,25 @@ class Climber:
             if answer is not None:
                 return answer
         raise self.refusal(program, want, noise, ladder)
+
+    def slices(self, program: Program, want: Slices) -> Answer:
+        """A range of slices: there is nothing to choose.
+
+        Raises:
+            UsageError, Unavailable: as `run_slices`; Unavailable also where it took too long.
+        """
+        before_ns = self.clock_ns()
+        try:
+            answer = run_slices(program, want, self.left(), self.clock_ns)
+        except CapExceeded as stopped:
+            raise Unavailable(str(stopped), limit=seconds_text(self.limits.seconds)) from stopped
+        seconds = (self.clock_ns() - before_ns) / 1e9
+        cost = slices_cost(want)
+        self.predicted.append(cost)
+        self.attempts.append(Attempt(ENGINE, METHODS[want.precision], cost, seconds, "done"))
+        share = f"{plural(want.count, 'slice')} of {1 << len(want.sliced):,}"
+        self.reasons.append((program.n_qubits, f"{share} of a tensor network, as planned"))
+        return answer
 
     def joins(self, join: JoinSize) -> None:
         """Price the join of the parts so far; asked after each, so that one too large ends early.

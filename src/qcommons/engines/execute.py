@@ -22,11 +22,11 @@ from qcommons.engines.amplitudes import amplitudes
 from qcommons.engines.climb import Attempt, Climber
 from qcommons.engines.expectation import exact_estimates, sampled_estimates
 from qcommons.engines.join import JoinSize, joined_counts
-from qcommons.engines.records import Amplitudes, Answer, Cost, Counts, Expectations, Limits, Statevector, Want
+from qcommons.engines.records import Amplitudes, Answer, Cost, Counts, Expectations, Limits, Slices, Statevector, Want
 from qcommons.engines.registry import load_engines
 from qcommons.engines.select import Choice
 
-__all__ = ["Attempt", "Execution", "Request", "execute"]
+__all__ = ["Attempt", "Execution", "Request", "answered", "execute"]
 
 STATEVECTOR_QUBITS_MAX = 20
 
@@ -85,6 +85,23 @@ def execute(request: Request, clock_ns: Callable[[], int], watch: Callable[[Choi
         engine=request.engine, method=request.method, watch=watch,
     )  # fmt: skip
     notes: list[str] = []
+    answer, cregs = answered(request, climber, notes)
+    return Execution(
+        answer=answer,
+        reason=_reason(climber),
+        predicted=_total(climber),
+        seconds=(clock_ns() - start_ns) / 1e9,
+        attempts=tuple(climber.attempts),
+        notes=tuple(notes),
+        cregs=cregs,
+    )
+
+
+def answered(request: Request, climber: Climber, notes: list[str]) -> tuple[Answer, tuple[tuple[str, int], ...]]:
+    """The answer by way of `climber`, and for counts their registers; `notes` grows with what a user should know.
+
+    A climber that only prices (jobs/plan/price.py) goes the same way, and its answer means nothing.
+    """
     program, want = request.program, request.want
     cregs: tuple[tuple[str, int], ...] = ()
     match want:
@@ -100,15 +117,11 @@ def execute(request: Request, clock_ns: Callable[[], int], watch: Callable[[Choi
             program = _unmeasured(program, "amplitudes are taken", notes)
             _check_amplitudes(program, want, request.noise)
             answer = amplitudes(program, want, request.seed, climber)
-    return Execution(
-        answer=answer,
-        reason=_reason(climber),
-        predicted=_total(climber),
-        seconds=(clock_ns() - start_ns) / 1e9,
-        attempts=tuple(climber.attempts),
-        notes=tuple(notes),
-        cregs=cregs,
-    )
+        case Slices():
+            if request.noise is not None:
+                raise UsageError("slices are of a circuit without noise", where="noise")
+            answer = climber.slices(program, want)
+    return answer, cregs
 
 
 def _measured(program: Program, notes: list[str]) -> Program:

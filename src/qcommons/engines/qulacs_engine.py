@@ -32,6 +32,7 @@ from qcommons.engines.records import (
     Estimate,
     Expectations,
     Method,
+    Slices,
     Statevector,
     Task,
     Unsuited,
@@ -120,6 +121,8 @@ class QulacsEngine:
                 if n > STATEVECTOR_QUBITS:
                     raise UsageError(f"statevector of {n} qubits; at most {STATEVECTOR_QUBITS}", limit="20 qubits")
                 return _amplitudes(task, list(range(1 << n)))
+            case Slices():
+                raise UsageError("qulacs contracts no tensor networks", where="want")
 
     def probes(self) -> tuple[tuple[str, Task, float], ...]:
         from qcommons.engines.calibrate import probe_task

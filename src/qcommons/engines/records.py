@@ -7,6 +7,8 @@ as its canonical bytes.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from qcommons.circuits.noise import Noise
@@ -15,8 +17,11 @@ from qcommons.circuits.program import Program
 
 __all__ = [
     "Amplitudes", "Answer", "CapExceeded", "Cost", "Counts", "Estimate", "Expectations", "Limits", "Method",
-    "Statevector", "Task", "Unsuited", "Want",
+    "Slices", "Statevector", "Task", "Unsuited", "Want",
 ]  # fmt: skip
+
+TREE_MAX = 20_000  # pairs: the tree of 10,000 two-qubit gates; with masks and arrays about 100 MB
+SLICED_MAX = 40  # sliced indices: 2**40 slices of a second are 35,000 years of one core
 
 
 class Counts(msgspec.Struct, frozen=True, tag=True):
@@ -46,7 +51,31 @@ class Statevector(msgspec.Struct, frozen=True, tag=True):
     """All 2**n amplitudes (n <= 20)."""
 
 
-Want = Counts | Expectations | Amplitudes | Statevector
+class Slices(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Part of a sum: slices `first` .. `first + count - 1` of the program's closed tensor network (engines/tn_closed).
+
+    One of the two is set. bitstrings: of the amplitudes wanted, answered as amplitudes. paulis: the Pauli string whose
+    expectation value is wanted, (qubit, letter), answered as an estimate: the real part, for the sum of all is real.
+    tree: pairs of tensors contracted, tensor N + k the product of pair k. sliced: indices, the first slowest.
+    shape: `Closed.shape_id` of the network that `tree` and `sliced` are of.
+    multiplications: complex ones, of this range and all bitstrings. elements: held at once. Both are what is asked for
+    and paid; a range that takes more is refused before it starts.
+    precision: "f64" or "f32".
+    """
+
+    bitstrings: tuple[str, ...] = ()
+    paulis: tuple[tuple[int, str], ...] = ()
+    tree: Annotated[tuple[tuple[int, int], ...], msgspec.Meta(max_length=TREE_MAX)]
+    sliced: Annotated[tuple[int, ...], msgspec.Meta(max_length=SLICED_MAX)]
+    first: int
+    count: int
+    shape: Annotated[str, msgspec.Meta(max_length=64)]
+    multiplications: float
+    elements: float
+    precision: str = "f64"
+
+
+Want = Counts | Expectations | Amplitudes | Statevector | Slices
 
 
 class Limits(msgspec.Struct, frozen=True):

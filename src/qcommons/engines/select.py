@@ -26,6 +26,7 @@ from qcommons.engines.records import (
     Expectations,
     Limits,
     Method,
+    Slices,
     Statevector,
     Unsuited,
     Want,
@@ -33,7 +34,10 @@ from qcommons.engines.records import (
 
 __all__ = ["Choice", "Ladder", "check_named", "plural", "select", "size", "want_kind"]
 
-_KIND = {Counts: "counts", Expectations: "expectations", Amplitudes: "amplitudes", Statevector: "statevector"}
+_KIND = {
+    Counts: "counts", Expectations: "expectations", Amplitudes: "amplitudes", Statevector: "statevector",
+    Slices: "slices",
+}  # fmt: skip
 CHEAP_S = 0.005  # below this no trial is worth its overhead
 WIDTH_S = 0.02  # below this not even the search of the active width is
 WIDTH_GATE_S = 2e-5  # what the search costs a gate: it saves no more than the best method takes

@@ -18,7 +18,7 @@ from qcommons.circuits.lower import lower_op
 from qcommons.circuits.program import Op
 from qcommons.engines.mps_plan import TWO_QUBIT, Step, fuse
 
-__all__ = ["Network", "amplitude_network", "expectation_network"]
+__all__ = ["Network", "amplitude_network", "expectation_network", "steps_of"]
 
 Tensor = NDArray[np.complex128]
 RANK_ZERO = 1e-13  # operator Schmidt coefficients below this (of a unitary's 2) are rounding
@@ -80,7 +80,8 @@ class _Weaver:
         self.wires[a], self.wires[b] = out_a, out_b
 
 
-def _steps(gates: Sequence[Op], n_qubits: int) -> tuple[list[Step], complex]:
+def steps_of(gates: Sequence[Op], n_qubits: int) -> tuple[list[Step], complex]:
+    """Fused matrices on one or two qubits, and the global phase factor."""
     small: list[Step] = []
     phase = 0.0
     for op in gates:
@@ -94,7 +95,7 @@ def _steps(gates: Sequence[Op], n_qubits: int) -> tuple[list[Step], complex]:
 
 def amplitude_network(gates: Sequence[Op], n_qubits: int) -> tuple[Network, complex]:
     """<0..0| U |0..0> and the global phase factor; replace `arrays[ends[q]]` by <1| for other bits."""
-    steps, phase = _steps(gates, n_qubits)
+    steps, phase = steps_of(gates, n_qubits)
     weaver = _Weaver(n_qubits)
     for step in steps:
         weaver.step(step)
@@ -107,7 +108,7 @@ def amplitude_network(gates: Sequence[Op], n_qubits: int) -> tuple[Network, comp
 
 def expectation_network(gates: Sequence[Op], n_qubits: int, paulis: Mapping[int, str]) -> Network:
     """<0| U^dagger P U |0> for a Pauli string, qubit -> letter."""
-    steps, _ = _steps(gates, n_qubits)
+    steps, _ = steps_of(gates, n_qubits)
     weaver = _Weaver(n_qubits)
     for step in steps:
         weaver.step(step)

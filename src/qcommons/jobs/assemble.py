@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qcommons.base.clock import elapsed_s
-from qcommons.engines.records import Amplitudes, Counts, Expectations, Statevector, Want
+from qcommons.engines.records import Amplitudes, Counts, Expectations, Slices, Statevector, Want
 from qcommons.jobs.machine import JobEnded
 from qcommons.jobs.outcomes import Outcome
 from qcommons.jobs.records import Job
@@ -17,7 +17,10 @@ from qcommons.jobs.results import Result, Results
 
 __all__ = ["assemble"]
 
-WANTED = {Counts: "counts", Expectations: "expectations", Amplitudes: "amplitudes", Statevector: "a statevector"}
+WANTED = {
+    Counts: "counts", Expectations: "expectations", Amplitudes: "amplitudes", Statevector: "a statevector",
+    Slices: "slices",
+}  # fmt: skip
 
 
 def assemble(job: Job, ended: JobEnded, accepted_ns: int, *, shape: Sequence[int], scalar: bool) -> Results:

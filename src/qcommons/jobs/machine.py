@@ -25,8 +25,9 @@ import msgspec
 
 from qcommons.base.clock import deadline_ns
 from qcommons.base.effects import Effect, Run, Send, Stop, WakeAt, Woken, note
+from qcommons.engines.select import plural
 from qcommons.jobs.outcomes import WORKER_DEATHS, Cancelled, EngineFault, Killed, Outcome, PastDeadline, status_of
-from qcommons.jobs.plan import alone, plan
+from qcommons.jobs.plan.pieces import alone, plan
 from qcommons.jobs.records import Item, Job, Phase, Piece
 
 __all__ = ["CancelAsked", "Event", "ItemsEnded", "JobEnded", "JobMachine", "PieceEnded", "Submitted", "SuspendAsked"]
@@ -121,7 +122,7 @@ class JobMachine:
             return [note("job_event_ignored", job=self.job.id, event="Submitted")]
         known = {index for index, outcome in enumerate(self.outcomes) if outcome is not None}
         pieces = plan(self.job, workers, known, self._pieces)
-        effects = [self._enter("planned", f"{self.left} runs in {len(pieces)} pieces", now_ns)]
+        effects = [self._enter("planned", f"{plural(self.left, 'run')} in {plural(len(pieces), 'piece')}", now_ns)]
         if not pieces:
             return effects + self._finish(now_ns)
         effects.append(self._enter("running", "pieces handed to the workers", now_ns))
@@ -198,4 +199,4 @@ def _verdict(outcomes: tuple[Outcome, ...]) -> tuple[str, str]:
         if count:
             first = type(outcomes[statuses.index(status)]).__name__
             return status, f"{count} of {len(outcomes)} runs {status}, the first with {first}"
-    return "done", f"all {len(outcomes)} runs answered"
+    return "done", "the run was answered" if len(outcomes) == 1 else f"all {len(outcomes)} runs answered"

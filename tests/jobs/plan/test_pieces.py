@@ -7,7 +7,7 @@ from tests.jobs.making import card, job
 
 from qcommons.base.ids import parse_piece_id
 from qcommons.engines.records import Counts
-from qcommons.jobs.plan import PIECE_ITEMS_MAX, plan
+from qcommons.jobs.plan.pieces import PIECE_ITEMS_MAX, plan
 from qcommons.jobs.records import Point
 
 
