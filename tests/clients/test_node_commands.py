@@ -262,7 +262,7 @@ def test_doctor_asks_the_node(node: dict[str, Any], monkeypatch: pytest.MonkeyPa
     assert found["node"]["state"] == "green" and node["url"] in found["node"]["value"]
     assert "answers in" in found["node"]["value"] and "ms" in found["node"]["value"]
     assert node["node_id"] in found["key"]["value"] and found["token"]["state"] == "green"
-    assert "KiB" in found["database"]["value"] and found["clock"]["state"] == "green"
+    assert "iB" in found["database"]["value"] and found["clock"]["state"] == "green"
 
 
 def test_what_others_wrote_does_nothing_to_a_terminal() -> None:

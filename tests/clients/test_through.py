@@ -105,6 +105,7 @@ def test_a_node_that_dies_is_told_and_the_job_is_kept(tmp_path: Path) -> None:
         )
         while not body("status")["running"]:
             time.sleep(0.05)
+        time.sleep(0.5)  # it runs before the client has heard that it is taken
         os.kill(started["pid"], signal.SIGKILL)
         out, _ = process.communicate(timeout=20)
         told = json.loads(out)

@@ -225,7 +225,7 @@ def test_slicing_keeps_every_product_below_the_width_asked(planned):
     assert tree.n_slices >= 8
 
 
-def test_unused_names_are_wants_of_the_room():
+def test_slices_cross_the_pipe_as_any_want():
     """Slices cross the pipe as any want."""
     want = Slices(tree=((0, 1),), sliced=(3,), first=0, count=1, shape="a", multiplications=4.0, elements=4.0)
     for one in (want, Amplitudes(("0",)), Statevector()):

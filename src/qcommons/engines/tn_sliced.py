@@ -4,7 +4,7 @@ Flow: Program, Slices (from a stranger) -> *run_slices* -> tn_closed (the networ
 (a tree of it? what does it cost?) -> tn_slices -> Answer. Only numpy is needed.
 
 Slices of different machines are added up, and each is recomputed by another for a check: so all numbers of one range
-follow from the program and the range. Rounding apart: 1e-12 of the amplitude's terms in f64, 1e-5 in f32.
+follow from the program and the range, up to rounding: 1e-12 of a slice in f64, 1e-4 in f32 (docs/slicing.md).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from qcommons.base.errors import Unavailable, UsageError
 from qcommons.jobs.outcomes import ErrorInfo
 from qcommons.node.api.door import OWNER
 from qcommons.node.api.problem import RETRY_AFTER_S, HttpFailure
-from qcommons.node.api.shares import SUBMISSION_BYTES_MAX, Shares, What
+from qcommons.node.api.shares import GUEST_BODY_BYTES_MAX, SUBMISSION_BYTES_MAX, Shares, What
 
 __all__ = ["BODY_BYTES_MAX", "Guard"]
 
@@ -76,6 +76,8 @@ class Guard:
         scope["qcommons.who"] = who
         scope["qcommons.valid"] = lambda: self._principal_of(token) == who
         limit = self._body_bytes(scope["method"], scope["path"])
+        if who != OWNER:
+            limit = min(limit, GUEST_BODY_BYTES_MAX)
         size = _body_size(headers, limit)
         large = size if size > BODY_BYTES_MAX else 0
         sharer = who if who == OWNER or not open_path else None

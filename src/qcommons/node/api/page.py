@@ -42,9 +42,9 @@ with Node.connect() as node:
   `qcommons up -d` names (0600); others get their own, see `POST /v1/tokens`, and see their own jobs only.
 - **Host and Origin**: the node answers to 127.0.0.1, localhost and [::1] with its port, and to no page of another
   origin: requests with a foreign `Host`, `Origin` or `Sec-Fetch-Site` get 403. There is no CORS.
-- **Bodies** are JSON, 1 MiB at most (64 MiB for `POST /v1/jobs`). A field or parameter that is not named here is
-  refused. Names say the unit: `_ns`, `_s`, `_bytes`. A moment is a number of nanoseconds since 1970 (UTC); planned
-  absences and the papers of peers have seconds since 1970 (`from_s`, `until_s`), as they were signed.
+- **Bodies** are JSON, 1 MiB at most (64 MiB for `POST /v1/jobs`, 4 MiB of a guest). A field or parameter that is
+  not named here is refused. Names say the unit: `_ns`, `_s`, `_bytes`. A moment is a number of nanoseconds since 1970
+  (UTC); planned absences and the papers of peers have seconds since 1970 (`from_s`, `until_s`), as they were signed.
 - **Failures** of every kind have the body `{"error": {"who", "what", "where", "limit"}}`: who must act (`caller`,
   `resources`, `peer`, `qcommons`), what is wrong, where, and which limit was passed.
 - **Again**: a submission with the same `request` makes one job however often it is sent, so a lost answer costs
@@ -53,8 +53,8 @@ with Node.connect() as node:
 - **Connections**: headers must be complete within 10 s and bodies must move; 512 connections at once, and for a
   newcomer the one goes that has been without a request and a token longest. Events: a listener that does not read for
   30 s is dropped and goes on from its cursor; one whose token is revoked or expires is ended.
-- **Guests**: each has 64 requests at once, waits included, 8 event streams among them, and one large upload (64 MiB in
-  all); more get 429, which says what to end. All guests together have half of the node, the rest stays for its owner.
+- **Guests**: each has 64 requests at once, waits included, 8 event streams among them, and one large upload (4 MiB);
+  more get 429, which says what to end. All guests together have half of the node, the rest stays for its owner.
 
 | status | meaning |
 |---|---|

@@ -1,7 +1,7 @@
 """Slices of a tensor network against the unsliced contraction of the same search: work, memory, evenness, agreement.
 
 The reference is the best tree that the same search found without slicing, in the same counted steps; where it is small
-enough it is contracted too. `python -m bench.bench_slice [rows columns layers [seconds]]` prints one row; not part of
+enough it is contracted too. `python -m bench.slices [rows columns layers [seconds]]` prints one row; not part of
 `make bench`, for it takes minutes.
 """
 
