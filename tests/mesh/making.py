@@ -99,3 +99,6 @@ class SomePeers:
 
     def admit(self, raw: bytes, by: PeerId, now_ns: int) -> tuple[Signed | None, list[Any]]:
         return None, []
+
+    def found(self, raw: bytes, by: PeerId, now_ns: int, *, wanted: bool) -> tuple[Signed | None, list[Any]]:
+        return self.admit(raw, by, now_ns)

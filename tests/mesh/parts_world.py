@@ -42,6 +42,7 @@ class FakePeers:
         self.links: dict[PeerId, str] = {}  # peer -> address of the session
         self.pushes: list[PeerId] = []
         self.book: dict[PeerId, Signed] = {}
+        self.wanted: list[bool] = []  # of each record that was found
         self._asked = 0
 
     def neighbours(self) -> tuple[PeerId, ...]:
@@ -77,6 +78,10 @@ class FakePeers:
         one = KNOWN[raw]
         self.book.setdefault(one.peer, one)
         return one, []
+
+    def found(self, raw: bytes, by: PeerId, now_ns: int, *, wanted: bool) -> tuple[Signed | None, Effects]:
+        self.wanted.append(wanted)
+        return self.admit(raw, by, now_ns)
 
 
 KNOWN: dict[bytes, Signed] = {}  # records that verify, by their bytes

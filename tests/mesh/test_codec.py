@@ -94,15 +94,15 @@ def test_any_bytes_are_taken_by_both_or_by_none(row: Any, data: bytes) -> None:
 
 
 def test_items_are_counted_as_canonical_counts_them() -> None:
-    """64 beats of 5 items, their array, the flag and the message: 323; one more beat passes the row's 324."""
+    """64 beats of 5 items, their array, two flags and the message: the 324 of the row; one more beat passes it."""
     for count, taken in ((64, True), (65, False)):
-        data = encode([[[b"p" * 32, 1, 1, b"v" * 16]] * count, False])
+        data = encode([[[b"p" * 32, 1, 1, b"v" * 16]] * count, False, False])
         assert (quick(Beats, data) is not PeerError) == (slow(Beats, data) is not PeerError) == taken
 
 
 def test_a_claimed_count_is_refused_before_anything_is_built() -> None:
     with pytest.raises(PeerError, match="entries"):
-        codec.reader(Beats, 324)(bytes.fromhex("82 9b ffffffffffffffff f4"))
+        codec.reader(Beats, 324)(bytes.fromhex("83 9b ffffffffffffffff f4 f4"))
     with pytest.raises(PeerError, match="cut after"):
         codec.reader(Bye, 32)(bytes.fromhex("82 7b ffffffffffffffff"))
 

@@ -93,6 +93,14 @@ def test_a_walk_ends_where_enough_was_found() -> None:
     assert len(found.records) == 2 and sum(node.sent["Request"] for node in world.nodes) <= WALKS * 2
 
 
+def test_only_who_looks_itself_wants_what_comes() -> None:
+    """Of those who pass an answer on, each verifies it and nobody has to make room for it."""
+    world = mesh(400, dict.fromkeys(range(50, 400, 45), "aer:28"))
+    assert seek(world).records
+    passed = [wanted for node in world.nodes[1:] for wanted in node.peers.wanted]
+    assert set(world.nodes[0].peers.wanted) == {True} and set(passed) == {False}
+
+
 def test_silent_nodes_cost_time_and_not_the_answer() -> None:
     """The walks through dead neighbours end at the deadline, with what the others brought."""
     world = mesh(30, dict.fromkeys(range(20, 30), "aer:28"), book=8)

@@ -75,6 +75,20 @@ def test_news_say_who_said_it_and_when() -> None:
     assert first == Arrived(peer(0), T0 // MS, b"x") and second.seq > first.seq
 
 
+def test_a_topic_that_brings_its_check_is_heard_as_its_origin_signed_it_and_no_other_way() -> None:
+    """Who is outside of the mesh core (asks) opens a topic with a check, and says the seq that its signature covers."""
+    world = PartsWorld(2, make)
+    world.link(0, 1)
+    seq = T0 // MS + 5
+    for number in (0, 1):
+        gossip(world, number).open_topic(OpenTopic("signed.1", lambda news: "" if news.seq == seq else "forged"), T0)
+    world.wish(0, Publish("signed.1", b"as signed", seq))
+    world.wish(0, Publish("signed.1", b"of another seq", seq + 1))
+    world.run(S)
+    assert world.nodes[1].door("topic/signed.1") == [Arrived(peer(0), seq, b"as signed")]
+    assert [blame.why for blame in world.nodes[1].blames] == ["news of topic signed.1: forged"]
+
+
 def test_once_the_tree_has_grown_a_node_sends_as_much_in_a_small_network_as_in_a_large() -> None:
     """Plumtree's promise: whole news travel along a tree, so about one for each node; the rest are keys."""
     news, all_messages = [], []

@@ -6,7 +6,7 @@ import pytest
 from tests.mesh.making import NOW_NS, S, peer
 
 from qcommons.base.effects import Note, Store
-from qcommons.mesh import forwarding, gossip, membership, promises, telling, view
+from qcommons.mesh import forwarding, gossip, membership, promises, telling, view, wants
 from qcommons.mesh import guard as g
 from qcommons.mesh import messages as m
 from qcommons.mesh.guard import Guard
@@ -142,7 +142,7 @@ PASSED_ON = [
     (m.Want, S / promises.STEP_NS, 5),
     (m.Prune, S / gossip.PRUNE_AGAIN_NS, 1),
     (m.Beats, 512 / 64 * S / membership.PASS_ON_NS + S / telling.PUSH_NS, 8),
-    (m.WantRecords, membership.A_TELLER_ASKS_MAX + 2, 2),
+    (m.WantRecords, wants.A_TELLER_ASKS_MAX + 2, 2),
     (m.Join, S / view.WALK_EVERY_NS, view.WALKS_AHEAD_NS / view.WALK_EVERY_NS),
     (m.Neighbour, S / view.REFUSED_NS + S / view.AFFIRM_NS, 2),
     (m.RelayOpen, forwarding.OPENINGS.per_s, forwarding.OPENINGS.burst),

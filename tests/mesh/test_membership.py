@@ -241,11 +241,11 @@ def test_a_liar_with_made_up_names_is_asked_for_few_of_them() -> None:
     assert case.tell(Beat(peer(5), 1, 1, bytes(16)), by=N2) != [], "others are still heard"
 
 
-def test_the_farewell_is_lost_at_once_and_nobody_but_its_owner_can_say_it() -> None:
+def test_who_says_farewell_is_stopped_at_once_and_nobody_but_its_owner_can_say_it() -> None:
     a, b = Author("a"), Author("b")
     case = Case(a, b)
     case.tell(a.beat(1), b.beat(1))
-    assert news(case.tell(a.beat(FAREWELL))) == [("lost", "said goodbye")]
+    assert news(case.tell(a.beat(FAREWELL))) == [("stopped", "said goodbye")]
     case.tell(msgspec.structs.replace(b.beat(1), count=FAREWELL))
     assert case.state(b) == "alive"
 

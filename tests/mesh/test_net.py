@@ -112,12 +112,12 @@ def test_a_frozen_node_blames_itself(thirty: SmallNet) -> None:
     assert [news for at_ns, news in frozen.news if at_ns >= since_ns and news.state in ("suspect", "lost")] == []
 
 
-def test_who_says_farewell_is_lost_everywhere_at_once(thirty: SmallNet) -> None:
+def test_who_says_farewell_is_stopped_everywhere_at_once(thirty: SmallNet) -> None:
     leaver = thirty.nodes[11]
     thirty.run(5)  # whoever was frozen before has neighbours again
     thirty.tell(leaver, e.Leave("good night"))
     leaver.core = None
-    assert thirty.seconds_until(lambda: all(thirty.states(n)[11] == "lost" for n in thirty.live()), 2) < 1.5
+    assert thirty.seconds_until(lambda: all(thirty.states(n)[11] == "stopped" for n in thirty.live()), 2) < 1.5
     assert leaver.core is None
     thirty.start(leaver)
     assert thirty.seconds_until(thirty.everybody_knows_everybody, 3) < 3

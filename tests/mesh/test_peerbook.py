@@ -170,6 +170,39 @@ def test_a_full_book_admits_slowly_and_forgets_the_longest_silent_stranger() -> 
     assert authors[0].peer in book.book.entries
 
 
+def full_of(*authors: Author) -> Book:
+    book = Book(cap=len(authors))
+    for author in authors:
+        book.learn(author.record().raw)
+    return book
+
+
+def test_what_an_answer_brings_is_verified_where_there_is_no_room_for_it() -> None:
+    """A node that passes an answer on keeps nothing of it, so that strangers' searches change no book."""
+    book, far = full_of(Author("a"), Author("b")), Author("far").record()
+    book.book.learn(Author("c").record().raw, TELLER, Scope.PUBLIC, NOW_NS)  # the place of these two seconds is taken
+    before = set(book.book.entries)
+    assert book.book.found(far.raw, TELLER, Scope.PUBLIC, NOW_NS, wanted=False) == (far, "", [])
+    assert set(book.book.entries) == before
+    forged = far.raw[:-1] + bytes([far.raw[-1] ^ 1])
+    (blame,) = book.book.found(forged, TELLER, Scope.PUBLIC, NOW_NS, wanted=False).effects
+    assert isinstance(blame, Blame) and blame.peer == TELLER
+    old = Author("old").record(expires_s=NOW_S - 3_600)
+    assert book.book.found(old.raw, TELLER, Scope.PUBLIC, NOW_NS, wanted=False).signed is None
+    book.banned.add(far.peer)
+    assert book.book.found(far.raw, TELLER, Scope.PUBLIC, NOW_NS, wanted=False).signed is None
+
+
+def test_what_this_node_looked_for_comes_in_at_once_and_takes_no_more_places_than_hearsay() -> None:
+    book = full_of(Author("a"), Author("b"), Author("c"))
+    book.prefix = "9.9.9.0/24"
+    for name in ("d", "e", "f"):
+        found = book.book.found(Author(name).record().raw, TELLER, Scope.PUBLIC, NOW_NS, wanted=True)
+        assert found.signed is not None and found.signed.peer in book.book.entries
+    left = {Author(name).peer for name in "abc"} & set(book.book.entries)
+    assert len(left) == 2 and Author("f").peer in book.book.entries, "one prefix displaces one that came from elsewhere"
+
+
 def test_a_guest_stays_as_long_as_its_link_and_pushes_out_nobody() -> None:
     book = Book(cap=2)
     a, b, c = (Author(name) for name in "abc")

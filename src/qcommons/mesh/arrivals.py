@@ -114,21 +114,22 @@ class Arrivals:
 
     def came(self, event: e.Came, now_ns: int) -> None:
         """A message on a connection."""
-        core = self._core
-        conn = core.links.conns.get(event.conn)
+        core, links = self._core, self._core.links
+        conn = links.conns.get(event.conn)
         if conn is None or conn.state == "closing":
             return
-        message = event.message
+        message, peer = event.message, conn.peer
         kind = type(message)
-        if not core.guard.admits(conn.peer, kind, event.size_bytes, now_ns):
-            self._flooded(conn.peer, kind, now_ns)
+        if not core.guard.admits(peer, kind, event.size_bytes, now_ns):
+            self._flooded(peer, kind, now_ns)
             return
-        core.links.heard(conn, message, event.size_bytes, now_ns)
+        links.heard(conn, message, event.size_bytes, now_ns)
         part = core.routes.get(kind)
-        greet = self._greetings.get(kind)
         if part is not None and conn.state != "greeting":
-            core.carry(part.came(conn.peer, event.id, message, now_ns), part, now_ns)
-        elif greet is not None:
+            effects = part.came(peer, event.id, message, now_ns)
+            if effects:
+                core.carry(effects, part, now_ns)
+        elif (greet := self._greetings.get(kind)) is not None:
             greet(conn, event.id, message, now_ns)
         else:
             why = "came before the Hello" if part is not None else "no part takes it"
@@ -197,7 +198,7 @@ class Arrivals:
         """The first open link of a peer: the parts hear of it, then what waited for it goes out."""
         core, peer = self._core, conn.peer
         entry = core.book.entries[peer]
-        was_lost = entry.state == "lost"
+        was_lost = entry.state in ("lost", "stopped")
         if not conn.inbound and conn.is_direct:
             entry.proven = conn.address
         is_ours = not conn.inbound and conn.is_direct

@@ -172,14 +172,21 @@ class MeshCore:
         learnt = self.book.learn(raw, by, self._scope(by), now_ns)
         return learnt.signed, learnt.effects
 
+    def found(self, raw: bytes, by: PeerId, now_ns: int, *, wanted: bool) -> tuple[Signed | None, parts.Effects]:
+        learnt = self.book.found(raw, by, self._scope(by), now_ns, wanted=wanted)
+        return learnt.signed, learnt.effects
+
     def linked_at(self, address: str) -> PeerId | None:
         """Who is linked at an address that was dialled."""
         return next((peer for peer, conn in self.links.best.items() if conn.address == address), None)
 
     def is_kept(self, peer: PeerId) -> bool:
         """Whether the book keeps a peer whatever comes: linked, or the owner's choice."""
-        chosen = peer in self._wishes.certified or peer in self._wishes.invited or self.guard.verdict(peer) == "allow"
-        return chosen or peer in self.links.best
+        return self.relation(peer) != "stranger" or peer in self.links.best
+
+    def relation(self, peer: PeerId) -> str:
+        """What the owner has to do with a peer: own, allowed, invited, or stranger."""
+        return self._wishes.relation(peer)
 
     def _is_link_kept(self, peer: PeerId) -> bool:
         return peer in self.view.members or peer in self.outbox
@@ -311,6 +318,7 @@ class MeshCore:
             "peer": lambda key, value: self._load_peer(key, value, now_ns),
             "guard": lambda key, value: self.out.extend(self.guard.load(key, value)),
             "scope": lambda key, value: self.carry(self.book.load_scope(key, value), self.book, now_ns),
+            "stopped": lambda key, value: self.carry(self.membership.load(key, value), self.membership, now_ns),
             "evidence": lambda key, value: self.book.load_evidence(key),
             OWN_KEY.partition("/")[0]: lambda key, value: self.out.extend(self.own.load(value)),
         }

@@ -22,7 +22,7 @@ from qcommons.base.units import NS_PER_S
 from qcommons.mesh.bucket import Bucket, Rate
 from qcommons.mesh.records import PeerId
 
-__all__ = ["Doubts"]
+__all__ = ["FEW_STEPS", "Doubts"]
 
 ANSWER_NS = 10 * NS_PER_S
 OPEN_MAX = 64  # about what one teller said; it is not asked about more

@@ -10,12 +10,13 @@ A peer is a node hash; see records.py.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
 
 from qcommons.base.effects import Note, Send, Store, WakeAt, Woken
-from qcommons.mesh.messages import Message
+from qcommons.mesh.messages import Gossip, Message
 from qcommons.mesh.records import PeerId, PeerRecord, Signed
 
 __all__ = [
@@ -140,17 +141,21 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Publish(msgspec.Struct, frozen=True):
-    """Tell everybody. payload: at most 64 KiB, signed by whoever must be believed."""
+    """Tell everybody. payload: at most 64 KiB, signed by whoever must be believed. seq: what the signature in it
+    covers, milliseconds since 1970; None: the next one."""
 
     topic: str
     payload: bytes
+    seq: int | None = None
 
 
 class OpenTopic(msgspec.Struct, frozen=True):
     """From now on news of `topic`, which no part checks, are passed on and come as `Send("topic/TOPIC", Arrived)`;
-    before, they are refused. Their origin is hearsay."""
+    before, they are refused. accept: finds their origin's signature (`gossip.Accept`); without it their origin is
+    hearsay."""
 
     topic: str
+    accept: Callable[[Gossip], str] | None = None
 
 
 class Unask(msgspec.Struct, frozen=True):
@@ -384,7 +389,8 @@ class BlobCame(msgspec.Struct, frozen=True):
 
 
 class News(msgspec.Struct, frozen=True):
-    """Send("mesh", News): a peer's state changed: known, linked, alive, suspect, lost, away, banned, forgotten."""
+    """Send("mesh", News): a peer's state changed: known, linked, alive, suspect, lost, stopped, away, banned,
+    forgotten."""
 
     peer: PeerId
     state: str

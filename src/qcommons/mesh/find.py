@@ -213,7 +213,7 @@ class Find(PartBase):
         out: Effects = []
         name, qubits = _parsed(search.question.offer)
         for raw in reply.records[:COUNT_MAX]:
-            signed, said = self._peers.admit(raw, peer, now_ns)
+            signed, said = self._peers.found(raw, peer, now_ns, wanted=search.asked is None)
             out += said
             if signed is not None and signed.peer != self._peers.me and _offered(signed).get(name, -1) >= qubits:
                 search.found[signed.peer] = signed

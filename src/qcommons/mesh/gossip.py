@@ -109,8 +109,8 @@ class Gossip(PartBase):
         self._accept[topic] = accept
 
     def open_topic(self, event: OpenTopic, now_ns: int) -> Effects:
-        """News of a topic that nobody can check: what they say is hearsay, and who tells them pays for them."""
-        self._accept.setdefault(event.topic, None)
+        """News of a topic that no part checks. Without a check what they say is hearsay, and who tells them pays."""
+        self._accept.setdefault(event.topic, event.accept)
         return []
 
     def listen(self, topic: str, heard: Heard) -> None:
@@ -127,7 +127,8 @@ class Gossip(PartBase):
 
     def publish(self, event: Publish, now_ns: int) -> Effects:
         """To all others; nothing comes back to this node itself."""
-        return self.say(event.topic, event.payload, self.next_seq(now_ns), now_ns)
+        seq = self.next_seq(now_ns) if event.seq is None else event.seq
+        return self.say(event.topic, event.payload, seq, now_ns)
 
     def say(self, topic: str, payload: bytes, seq: int, now_ns: int) -> Effects:
         """As `publish`, where the payload holds a signature over `next_seq`."""
@@ -216,7 +217,7 @@ class Gossip(PartBase):
         return [ToPeer(peer, m.Prune())]
 
     def _have(self, peer: PeerId, have: m.Have, now_ns: int) -> Effects:
-        if len(have.keys) > KEYS_MAX or any(len(key) != KEY_BYTES for key in have.keys):
+        if len(have.keys) > KEYS_MAX or {*map(len, have.keys)} - {KEY_BYTES}:
             return [Blame(peer, MALFORMED_POINTS, "keys of news in another form than 1,024 of 16 bytes")]
         lacked: list[bytes] = []
         for key in have.keys:
@@ -225,6 +226,8 @@ class Gossip(PartBase):
                 kept.held_by(peer)
             elif not self._shelf.has_seen(key):
                 lacked.append(key)
+        if not lacked:
+            return []
         out, beyond = self._promises.told(peer, lacked, now_ns)
         return out + self._drop("told of more than can be asked for", peer, now_ns) if beyond else out
 
@@ -300,7 +303,8 @@ class Gossip(PartBase):
             untold, self._untold = self._untold, {}
             for peer, keys in untold.items():
                 lacked = [key for key in keys if (kept := self._shelf.get(key)) and peer not in kept.holders]
-                out += [ToPeer(peer, m.Have(part)) for part in _parts(lacked, KEYS_MAX)]
+                if lacked:
+                    out += [ToPeer(peer, m.Have(part)) for part in _parts(lacked, KEYS_MAX)]
         elif token == self._tick.token and self._tick.rings(now_ns):
             out += self._ticked(now_ns)
         return out
@@ -369,4 +373,6 @@ def _malformed(news: m.Gossip) -> str | None:
 
 
 def _parts(keys: list[bytes], count_max: int) -> Iterable[tuple[bytes, ...]]:
+    if len(keys) <= count_max:
+        return (tuple(keys),) if keys else ()
     return (tuple(keys[start : start + count_max]) for start in range(0, len(keys), count_max))

@@ -81,6 +81,7 @@ RATES: dict[type[m.Message], Rate] = {
     m.NoChunks: Rate(500, 1_000),
 }
 BYTES = Rate(512 << 20, 1 << 30)  # of all kinds together; a local network's line is slower
+BYTES_PER_S = int(BYTES.per_s)
 # one message's step of its bucket, and how far ahead of now the bucket may be, both in ns
 STEPS = {kind: (round(NS_PER_S / row.per_s), round(NS_PER_S / row.per_s) * row.burst) for kind, row in RATES.items()}
 BYTES_AHEAD_NS = round(NS_PER_S / BYTES.per_s * BYTES.burst)
@@ -136,18 +137,13 @@ class Guard:
         if flow is None:
             flow = self._flows[peer] = _Flow({})
         step_ns, ahead_ns = STEPS[kind]
-        full_ns = flow.full_ns.get(kind, 0)
-        if full_ns < now_ns:
-            full_ns = now_ns
-        full_ns += step_ns
-        bytes_ns = (
-            flow.bytes_full_ns if flow.bytes_full_ns > now_ns else now_ns
-        ) + size_bytes * NS_PER_S // BYTES.per_s
+        full_ns, bytes_ns = flow.full_ns.get(kind, 0), flow.bytes_full_ns
+        full_ns = (full_ns if full_ns > now_ns else now_ns) + step_ns
+        bytes_ns = (bytes_ns if bytes_ns > now_ns else now_ns) + size_bytes * NS_PER_S // BYTES_PER_S
         if full_ns - now_ns > ahead_ns or bytes_ns - now_ns > BYTES_AHEAD_NS:
             flow.dropped += 1
             return False
-        flow.full_ns[kind] = full_ns
-        flow.bytes_full_ns = int(bytes_ns)
+        flow.full_ns[kind], flow.bytes_full_ns = full_ns, bytes_ns
         return True
 
     def drops(self, peer: PeerId, kind: type[m.Message], now_ns: int) -> tuple[list[Note], int]:

@@ -260,8 +260,11 @@ class Links:
         """What time alone brings. awake_ns: silence before it is this node's own."""
         out: Effects = []
         idle_ns = CROWDED_IDLE_NS if len(self.conns) > CROWDED else IDLE_NS
+        recent_ns, used_ns, measured_ns = now_ns - PING_NS, now_ns - idle_ns, now_ns - ROUND_TRIP_NS
         for conn in list(self.conns.values()):
             if conn.state == "open":
+                if conn.heard_ns >= recent_ns and conn.used_ns >= used_ns and conn.measured_ns >= measured_ns:
+                    continue  # by far the most: heard of lately, in use, measured
                 out += self._tick_open(conn, now_ns, awake_ns, idle_ns)
             elif conn.state == "greeting" and now_ns - max(conn.state_ns, awake_ns) > GREETING_NS:
                 out += self._hung_up(conn, "no Hello within 5 s", now_ns)

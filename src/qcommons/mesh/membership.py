@@ -6,7 +6,8 @@ changed, to the neighbours. docs/protocol/beats.md has the numbers with their re
     known     a record, no sign of life yet; lost where none comes (or: the book is full, and it is not watched)
     alive     a beat, or bytes on an own link, within 2.5 periods
     suspect   nothing for 2.5 periods (5 s in a network of up to 64)
-    lost      nothing for 7.5 periods (15 s), or its farewell came; tried for ever
+    lost      nothing for 7.5 periods (15 s); tried for ever
+    stopped   its farewell came, and nothing since; tried as the lost are, and known after a start of this node
     away      nothing, but its record says so
 The period is 2 s for up to 64 known peers and grows with their number, so that a node hears and passes on 32 beats a
 second however large the network is. Where the book is full not everybody knows everybody, and most beats get lost on
@@ -22,11 +23,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import cast
 
-import msgspec
-
-from qcommons.base.effects import Send, note
+from qcommons.base.effects import Send, Store, note
 from qcommons.base.units import NS_PER_S
+from qcommons.mesh import farewells
 from qcommons.mesh.beats import CHAIN_BEATS, FAREWELL, VALUE_BYTES
+from qcommons.mesh.doubts import FEW_STEPS
 from qcommons.mesh.draws import Draws
 from qcommons.mesh.events import Crypto, News
 from qcommons.mesh.inside import Try
@@ -37,22 +38,18 @@ from qcommons.mesh.peer_record import is_away
 from qcommons.mesh.peerbook import Entry, PeerBook
 from qcommons.mesh.records import Beat, PeerId, Signed
 from qcommons.mesh.telling import Telling
+from qcommons.mesh.wants import Wants
 
 __all__ = ["PERIOD_NS", "Membership"]
 
 PERIOD_NS = 2 * NS_PER_S
 PEERS_A_PERIOD = 64
 SUSPECT_HALVES, LOST_HALVES = 5, 15  # in half periods
+LATE_PERIODS = 2  # half a period before it is suspect: time to ask those whom this node asked to be quiet
 BEAT_EARLY_NS = 250_000_000  # half a tick: the beat that is due until the next one
+EVER_NS = 1 << 63
 FROZEN_NS = 3 * NS_PER_S  # a tick so late means that this node slept, not the others
-TELLERS_MAX = 12  # kept of one beat; whoever told it later is told it in vain
-WANTS_MAX = 256
-A_TELLER_MAX = 128  # a second: names that somebody made up must not crowd out the others
-A_TELLER_ASKS_MAX = 8  # messages a second that ask it: below guard.RATES, whatever it was made to tell
 PASS_ON_NS = NS_PER_S // 2  # between two beats of one peer that are passed on: an owner in a hurry hurries nobody else
-WANT_AGAIN_NS = NS_PER_S
-ASKS_MAX = 3
-RECORDS_AN_ASK = 64
 RECENT_NS = 60 * NS_PER_S
 SLOW_TRY_NS = 5 * NS_PER_S
 # Points of blame (docs/protocol/blame.md). Of a beat that does not follow, see doubts.py and peerbook.FALSE_BEAT.
@@ -61,25 +58,9 @@ MALFORMED_BEAT = 25
 HASH_BYTES = 32
 
 
-class _Want(msgspec.Struct):
-    """A record that was asked for. beat: the sign of life that told of it, to be checked once it is here; asks: how
-    often."""
-
-    beat: Beat
-    asked_ns: int
-    asks: int = 1
-
-
-class _Asked(msgspec.Struct):
-    """Of one linked peer within a second: names asked for, and messages that asked."""
-
-    since_ns: int = 0
-    names: int = 0
-    messages: int = 0
-
-
 class Membership(PartBase):
-    """order: those that are judged by silence, longest silent first. lost, away: the others that are no strangers."""
+    """order: those that are judged by silence, longest silent first. lost (the stopped among them), away: the others
+    that are no strangers."""
 
     NAME = "membership"
     KINDS = (Beats,)
@@ -98,8 +79,7 @@ class Membership(PartBase):
         self._draws = draws
         self._heard_ns = heard_ns
         self._telling = Telling(peers, book, own, draws, self.order)
-        self._wants: OrderedDict[PeerId, _Want] = OrderedDict()
-        self._asked_of: dict[PeerId, _Asked] = {}
+        self._wants = Wants(book.may_admit, draws)
         self._tick_ns = self._beat_ns = self._try_ns = 0
 
     @property
@@ -119,29 +99,49 @@ class Membership(PartBase):
         out: Effects = []
         wanted: list[bytes] = []
         entries = cast(dict[bytes, Entry], self._book.entries)
+        bit = self._telling.bit(peer)
+        fresh = 0
         for beat in message.beats:
             entry = entries.get(beat.peer)
-            known = entry.beat if entry is not None else None
-            if known is not None and known.seq == beat.seq and known.count >= beat.count:  # by far the most
-                if known.count > beat.count:
+            if entry is not None and (known := entry.beat) is not None and known.seq == beat.seq:
+                steps = beat.count - known.count
+                if steps < 0:
                     continue
-                if known.value == beat.value:
-                    if len(entry.tellers) < TELLERS_MAX:  # type: ignore[union-attr]  # there is one: it has a beat
-                        entry.tellers.append(peer)  # type: ignore[union-attr]
+                if not steps and known.value == beat.value:
+                    entry.tellers |= bit
                     continue
-            blame = self._take(entry, beat, peer, wanted, now_ns, out)
+                if 0 < steps <= FEW_STEPS and entry.state == "alive" and self._is_next(beat, steps, known):
+                    self._goes_on(entry, beat, bit, now_ns)
+                    fresh += 1
+                    continue
+            blame = self._take(entry, beat, peer, bit, wanted, now_ns, out)
+            fresh += entry is not None and entry.beat is beat
             if blame is not None:
                 out.append(blame)
                 break  # the rest is not worth the work
-        if wanted and self._may_ask(peer, now_ns):
+        self._telling.heard(peer, message, fresh)
+        if wanted and self._wants.may_ask(peer, now_ns):
             out.append(ToPeer(peer, WantRecords(tuple(wanted))))
             self._telling.catch_up(peer)
         if message.reply:
             out += self._telling.answer(peer, message, now_ns)
         return out
 
+    def _is_next(self, beat: Beat, steps: int, known: Beat) -> bool:
+        """By far the most of what is new: one of the next beats of a peer that is alive. `_take` would do the same."""
+        if beat.count >= FAREWELL or len(beat.value) != VALUE_BYTES:
+            return False
+        return self._crypto.follows(beat.value, steps, known.value)
+
+    def _goes_on(self, entry: Entry, beat: Beat, bit: int, now_ns: int) -> None:
+        entry.beat, entry.tellers, entry.heard_ns = beat, bit, now_ns
+        self.order.move_to_end(PeerId(beat.peer))
+        if now_ns - entry.told_ns >= PASS_ON_NS:
+            entry.told_ns = now_ns
+            self._telling.changes[beat.peer] = entry
+
     def _take(
-        self, entry: Entry | None, beat: Beat, teller: PeerId, wanted: list[bytes], now_ns: int, out: Effects
+        self, entry: Entry | None, beat: Beat, teller: PeerId, bit: int, wanted: list[bytes], now_ns: int, out: Effects
     ) -> Blame | None:
         """A beat that says something new, or something else than what is known."""
         peer = PeerId(beat.peer)
@@ -150,7 +150,7 @@ class Membership(PartBase):
         if peer == self._peers.me:
             return self._of_me(beat, teller, wanted)
         if entry is None or beat.seq > entry.signed.record.seq:
-            if self._may_want(entry, beat, teller, now_ns):
+            if self._wants.may_want(beat, teller, entry is not None, now_ns):
                 wanted.append(peer)
             return None
         if beat.seq < entry.signed.record.seq:
@@ -160,7 +160,7 @@ class Membership(PartBase):
         if not self._book.doubts.may_check(teller, steps, now_ns):
             return None
         if self._is_true(entry, beat):
-            out += self._accept(entry, beat, teller, now_ns)
+            out += self._accept(entry, beat, bit, now_ns)
         elif self._book.doubts.ask(teller, peer, steps, now_ns):
             wanted.append(peer)
         return None
@@ -182,53 +182,20 @@ class Membership(PartBase):
             return Blame(teller, OWN_BEAT, "a beat of this node that it did not open")
         return None
 
-    def _may_ask(self, teller: PeerId, now_ns: int) -> bool:
-        """What is not asked of `teller` now is asked of another in a second."""
-        asked = self._asked(teller, now_ns)
-        asked.messages += 1
-        return asked.messages <= A_TELLER_ASKS_MAX
-
-    def _asked(self, teller: PeerId, now_ns: int) -> _Asked:
-        asked = self._asked_of.get(teller)
-        if asked is None or now_ns - asked.since_ns >= WANT_AGAIN_NS:
-            asked = self._asked_of[teller] = _Asked(now_ns)
-        return asked
-
-    def _may_want(self, entry: Entry | None, beat: Beat, teller: PeerId, now_ns: int) -> bool:
-        peer = PeerId(beat.peer)
-        want = self._wants.get(peer)
-        if want is not None and want.beat.seq >= beat.seq and now_ns - want.asked_ns < WANT_AGAIN_NS:
-            if beat.seq == want.beat.seq and beat.count > want.beat.count:
-                want.beat = beat
-            return False
-        if entry is None and not self._book.may_admit(peer, now_ns):
-            return False
-        asked = self._asked(teller, now_ns)
-        if asked.names >= A_TELLER_MAX:
-            return False
-        asked.names += 1
-        self._wants[peer] = _Want(beat, now_ns)
-        self._wants.move_to_end(peer)
-        if len(self._wants) > WANTS_MAX:
-            self._wants.popitem(last=False)
-        return True
-
-    def _accept(self, entry: Entry, beat: Beat, teller: PeerId, now_ns: int) -> Effects:
-        peer = entry.signed.peer
-        entry.beat = beat
-        entry.tellers = [teller]
-        if now_ns - entry.told_ns >= PASS_ON_NS or beat.count == FAREWELL or entry.state != "alive":
-            entry.told_ns = now_ns
-            self._telling.changed(beat, entry.tellers)
-        if beat.count == FAREWELL:
-            planned = is_away(entry.signed.record, now_ns // NS_PER_S)
-            state, cause = ("away", "said goodbye, as planned") if planned else ("lost", "said goodbye")
-            return [*self._becomes(entry, state, cause, now_ns), *self._telling.push_soon(now_ns)]
-        entry.heard_ns = now_ns
-        if entry.state == "alive":
-            self.order.move_to_end(peer)
+    def _accept(self, entry: Entry, beat: Beat, bit: int, now_ns: int) -> Effects:
+        """bit: of who told it, among the neighbours."""
+        is_last = beat.count == FAREWELL
+        if entry.state == "alive" and not is_last:
+            self._goes_on(entry, beat, bit, now_ns)
             return []
-        return [*self._becomes(entry, "alive", "a sign of life", now_ns), *self._telling.push_soon(now_ns)]
+        entry.beat, entry.tellers, entry.told_ns = beat, bit, now_ns
+        if is_last:
+            planned = is_away(entry.signed.record, now_ns // NS_PER_S)
+            state, cause = ("away", "said goodbye, as planned") if planned else ("stopped", "said goodbye")
+        else:
+            entry.heard_ns = now_ns
+            state, cause = "alive", "a sign of life"
+        return [*self._becomes(entry, state, cause, now_ns), *self._telling.urgent(entry, now_ns)]
 
     def learned(self, signed: Signed, is_new: bool, now_ns: int) -> Effects:
         """The book has a newer record: the beat that told of it can be checked."""
@@ -238,9 +205,9 @@ class Membership(PartBase):
             return out  # forgotten again by what came with it
         if is_new:
             self.watch(entry, now_ns)
-        want = self._wants.pop(signed.peer, None)
-        if want is not None and want.beat.seq == signed.record.seq and self._is_true(entry, want.beat):
-            out += self._accept(entry, want.beat, signed.peer, now_ns)
+        beat = self._wants.take(signed.peer)
+        if beat is not None and beat.seq == signed.record.seq and self._is_true(entry, beat):
+            out += self._accept(entry, beat, self._telling.bit(signed.peer), now_ns)
         elif is_new:
             out.append(_news(entry))
         return out
@@ -250,10 +217,21 @@ class Membership(PartBase):
         entry.heard_ns = now_ns
         self.order[entry.signed.peer] = entry
 
+    def load(self, key: str, value: bytes) -> Effects:
+        """A row of `farewells.KEY`: who said goodbye before this node was stopped is not lost."""
+        found = farewells.read(key, value, self._book.entries, self._crypto.follows)
+        if found is None:
+            return [Store(key, None)]
+        entry, beat, since_ns = found
+        entry.beat = beat
+        self._becomes(entry, "stopped", "said goodbye", since_ns)
+        return []
+
     def forgotten(self, peer: PeerId) -> None:
         """The book lets go of a peer."""
-        for group in (self.order, self.lost, self.away, self._wants):
+        for group in (self.order, self.lost, self.away):
             group.pop(peer, None)
+        self._wants.take(peer)
         self._telling.forget(peer)
 
     # links
@@ -268,9 +246,13 @@ class Membership(PartBase):
         return [*out, *self._telling.ask(peer, now_ns)]
 
     def down(self, peer: PeerId, reason: str, now_ns: int) -> Effects:
-        self._asked_of.pop(peer, None)
+        self._wants.down(peer)
         self._book.doubts.forget(peer)
         self._telling.down(peer)
+        return []
+
+    def neighbour(self, peer: PeerId, is_one: bool, now_ns: int) -> Effects:
+        self._telling.neighbour(peer, is_one)
         return []
 
     # time
@@ -283,33 +265,46 @@ class Membership(PartBase):
             self._telling.ask_at_once()
             out.append(note("mesh_was_frozen", seconds=round((now_ns - self._tick_ns) / NS_PER_S, 1)))
         self._tick_ns = now_ns
-        if now_ns - self._beat_ns >= self.period_ns - BEAT_EARLY_NS:
-            self._open(now_ns)
-        out += self._judge(now_ns)
-        out += self._telling.push_half()
+        period_ns = self.period_ns
+        if now_ns - self._beat_ns >= period_ns - BEAT_EARLY_NS:
+            self._beat_ns = now_ns
+            self._telling.own(self._own.beat())
+        is_late = False
+        if now_ns - self._longest_silent_ns() >= LATE_PERIODS * period_ns:
+            out += self._judge(now_ns, period_ns // 2)
+            is_late = self._is_somebody_late(now_ns, period_ns)
+        if self.away:
+            out += self._back(now_ns, period_ns // 2)
+        out += self._listen(is_late, now_ns, period_ns)
+        out += self._telling.push()
         out += self._telling.pull(now_ns)
-        out += self._want_again(now_ns)
-        return out + self._try_lost(now_ns)
-
-    def _open(self, now_ns: int) -> None:
-        self._beat_ns = now_ns
-        self._telling.changed(self._own.beat(), [])
+        if self._wants:
+            out += self._wants.again(self._peers.neighbours(), now_ns)
+        if self.lost:
+            out += self._try_lost(now_ns)
+        return out
 
     def renewed(self, now_ns: int) -> Effects:
         """A new record is told by its first beat, at once."""
-        self._open(now_ns)
-        return self._telling.push_soon(now_ns)
+        # many nodes may begin in one second: each goes on at a time of its own
+        self._beat_ns = now_ns - self._draws.below(self.period_ns // 2)
+        return self._telling.own_urgent(self._own.beat(), now_ns)
 
     def farewell(self) -> Effects:
-        """To all neighbours: this node leaves, and only it could say so."""
+        """To all that are linked, for not each of them is a neighbour: this node leaves, and only it could say so."""
         beat = self._own.farewell()
-        return [] if beat is None else [ToPeer(peer, Beats((beat,), False)) for peer in self._peers.neighbours()]
+        return [] if beat is None else [ToPeer(peer, Beats((beat,), False)) for peer in self._peers.linked()]
 
     def woken(self, token: Hashable, now_ns: int) -> Effects:
         return self._telling.push_now()
 
-    def _judge(self, now_ns: int) -> Effects:
-        half_ns = self.period_ns // 2
+    def _longest_silent_ns(self) -> int:
+        """When the longest silent of those that are judged was heard; for ever, where there is none."""
+        for entry in self.order.values():
+            return max(entry.heard_ns, self.awake_ns)
+        return EVER_NS
+
+    def _judge(self, now_ns: int, half_ns: int) -> Effects:
         silent, heard = [], []
         for peer, entry in self.order.items():
             if now_ns - max(entry.heard_ns, self.awake_ns) < SUSPECT_HALVES * half_ns:
@@ -325,11 +320,31 @@ class Membership(PartBase):
             self.order.move_to_end(entry.signed.peer)
         for entry in silent:
             out += self._judge_one(entry, now_ns, half_ns)
+        return out
+
+    def _back(self, now_ns: int, half_ns: int) -> Effects:
+        """Those whose planned absence is over."""
+        out: Effects = []
         for entry in list(self.away.values()):
             if not is_away(entry.signed.record, now_ns // NS_PER_S):
                 entry.heard_ns = now_ns - SUSPECT_HALVES * half_ns  # it has the time of a suspect to come back
                 out += self._becomes(entry, "suspect", "its absence is over", now_ns)
         return out
+
+    def _listen(self, is_late: bool, now_ns: int, period_ns: int) -> Effects:
+        """Some neighbours may be quiet, unless somebody is late. (Where the book is full, most are never heard.)"""
+        if is_late and self._telling.has_quiet and not self._book.is_full:
+            return self._telling.listen()
+        return self._telling.choose(now_ns, period_ns)
+
+    def _is_somebody_late(self, now_ns: int, period_ns: int) -> bool:
+        since_ns = now_ns - LATE_PERIODS * period_ns
+        for peer, entry in self.order.items():
+            if max(entry.heard_ns, self.awake_ns) > since_ns:
+                return False
+            if entry.state == "alive" and self._heard_ns(peer) <= since_ns:
+                return True
+        return False
 
     def _judge_one(self, entry: Entry, now_ns: int, half_ns: int) -> Effects:
         silent_ns = now_ns - max(entry.heard_ns, self.awake_ns)
@@ -352,34 +367,20 @@ class Membership(PartBase):
             if state == "suspect":
                 self.order.move_to_end(peer, last=False)
         elif state != "known":
-            (self.lost if state == "lost" else self.away)[peer] = entry
+            (self.away if state == "away" else self.lost)[peer] = entry
         if entry.state == state:
             return []
+        out: Effects = [farewells.dropped(peer)] if entry.state == "stopped" else []
         entry.state, entry.cause, entry.since_ns = state, cause, now_ns
-        return [_news(entry)]
-
-    def _want_again(self, now_ns: int) -> Effects:
-        """Records that did not come: who told of them may be gone, and others may have them. A name that nobody has is
-        given up after three asks."""
-        neighbours = self._peers.neighbours()
-        late = [peer for peer, want in self._wants.items() if now_ns - want.asked_ns >= WANT_AGAIN_NS]
-        if not late or not neighbours:
-            return []
-        for peer in late:
-            want = self._wants[peer]
-            if want.asks >= ASKS_MAX:
-                del self._wants[peer]
-            want.asked_ns, want.asks = now_ns, want.asks + 1
-        again = tuple(peer for peer in late if peer in self._wants)[:RECORDS_AN_ASK]
-        return [ToPeer(self._draws.one(neighbours), WantRecords(again))] if again else []
+        if state == "stopped":
+            out.append(farewells.kept(entry))
+        return [*out, _news(entry)]
 
     # the lost
 
     def _try_lost(self, now_ns: int) -> Effects:
         """A small constant rate over all of them, for ever."""
-        if not self.lost:
-            return []
-        recent = [p for p, e in self.lost.items() if now_ns - e.since_ns < RECENT_NS and e.cause != "said goodbye"]
+        recent = [p for p, e in self.lost.items() if now_ns - e.since_ns < RECENT_NS and e.state == "lost"]
         if not recent and now_ns - self._try_ns < SLOW_TRY_NS:
             return []
         self._try_ns = now_ns

@@ -78,10 +78,12 @@ class Pong(Message, frozen=True):
 
 
 class Beats(Message, frozen=True):
-    """Signs of life. `reply`: answer with what is newer there."""
+    """Signs of life. reply: answer with what is newer there. quiet: the sender hears enough from others; routine beats
+    need not be told to it, until a message says otherwise."""
 
     beats: tuple[Beat, ...]
     reply: bool
+    quiet: bool = False
 
 
 class WantRecords(Message, frozen=True):

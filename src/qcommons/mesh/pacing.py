@@ -24,6 +24,7 @@ RATES = {
     "blob/1": Rate(per_s=100, burst=400),  # a read of the disk; one for each blob and source
     "prekey/1": Rate(per_s=20, burst=80),  # 5 KB
     "papers/1": Rate(per_s=2, burst=16),  # up to 90 KB; people ask for them
+    "work.asks/1": Rate(per_s=1, burst=16),  # up to 1 MB; a full book is nine answers, once in ten minutes
 }
 NOTE_EVERY_NS = NS_PER_S
 

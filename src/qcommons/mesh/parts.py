@@ -108,8 +108,13 @@ class Peers(Protocol):
         ...
 
     def admit(self, raw: bytes, by: PeerId, now_ns: int) -> tuple[Signed | None, Effects]:
-        """A signed record that came from `by` inside an answer: verified, and kept where the book has room. None
-        where it is not good; what it has to say to `by` is among the effects."""
+        """A signed record that `by` passed on: verified and kept. None where it is not good or the book has no room;
+        what it has to say to `by` is among the effects."""
+        ...
+
+    def found(self, raw: bytes, by: PeerId, now_ns: int, *, wanted: bool) -> tuple[Signed | None, Effects]:
+        """A signed record inside an answer of `by`: verified in any case, None where it is not good. Kept as those of
+        `admit` are; where this node looks for it itself (`wanted`) without their waiting."""
         ...
 
 

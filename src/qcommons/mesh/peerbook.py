@@ -36,7 +36,7 @@ from qcommons.base.canonical import encode
 from qcommons.base.effects import Store, note
 from qcommons.base.errors import PeerError
 from qcommons.base.units import NS_PER_S
-from qcommons.mesh import peer_record
+from qcommons.mesh import farewells, peer_record
 from qcommons.mesh.addresses import Scope, parse
 from qcommons.mesh.doubts import Doubts
 from qcommons.mesh.events import Crypto
@@ -59,7 +59,7 @@ LONG_LINK_NS = 600 * NS_PER_S  # as good as having been dialled: not all can be
 GONE_NS = 3_600 * NS_PER_S  # lost for so long, it has no better claim than a guest
 FORGED, MALFORMED, EQUIVOCATED, FALSE_BEAT = 50, 25, 100, 5  # points of blame (docs/protocol/blame.md)
 # who is forgotten first of those told of; within one state the longest silent
-FORGET_ORDER = {"lost": 0, "known": 1, "suspect": 2, "away": 3, "alive": 4}
+FORGET_ORDER = {"lost": 0, "stopped": 0, "known": 1, "suspect": 2, "away": 3, "alive": 4}
 
 
 class Tie(IntEnum):
@@ -71,6 +71,7 @@ class Tie(IntEnum):
 
 
 MET = bytes((Tie.MET,))
+NO_ROOM = "the book is full, or the peer is banned"
 
 
 class Entry(msgspec.Struct):
@@ -78,7 +79,7 @@ class Entry(msgspec.Struct):
 
     scope: how near somebody was who told of it. proven: address where it was met. tie, prefix (of the address by which
     it came, or was met), came_ns, up_ns (when its last link began): the book's. state and the rest: membership's;
-    tellers: who is known to have `beat`; told_ns: when one was passed on.
+    tellers: bits of the neighbours known to have `beat` (`telling.py`); told_ns: when one was passed on.
     """
 
     signed: Signed
@@ -92,7 +93,7 @@ class Entry(msgspec.Struct):
     since_ns: int = 0
     cause: str = ""
     beat: Beat | None = None
-    tellers: list[PeerId] = []
+    tellers: int = 0
     heard_ns: int = 0
     told_ns: int = 0
 
@@ -170,7 +171,7 @@ class PeerBook(PartBase):
             is_the_same = record.seq == entry.signed.record.seq
             return Learnt(entry.signed, "", self._shown(teller, peer, is_the_same, now_ns))
         if entry is None and peer != self.me and guest is None and not self.may_admit(peer, now_ns):
-            return Learnt(None, "the book is full, or the peer is banned", [])
+            return Learnt(None, NO_ROOM, [])
         try:
             self._crypto.verify(record.key, PEER_TYPE, raw)
         except PeerError as error:
@@ -195,6 +196,24 @@ class PeerBook(PartBase):
         out += self._stored_tie(self.entries[peer])
         out.append(Learned(signed, entry is None))
         return Learnt(signed, "", out)
+
+    def found(self, raw: bytes, teller: PeerId, scope: Scope, now_ns: int, *, wanted: bool) -> Learnt:
+        """A record inside an answer of `teller`. Where there is no room for it it is verified all the same: whoever
+        asked can make use of it. wanted: this node asked, so in a full book it does not wait for its turn."""
+        if wanted:
+            self._admit_ns = min(self._admit_ns, now_ns)
+        learnt = self.learn(raw, teller, scope, now_ns)
+        if learnt.why != NO_ROOM:
+            return learnt
+        peer, record = peer_record.read_signed(raw)
+        if self._is_banned(peer, now_ns):
+            return learnt
+        try:
+            self._crypto.verify(record.key, PEER_TYPE, raw)
+        except PeerError as error:
+            return _refused(teller, FORGED, f"forged record: {error}")
+        why = peer_record.check_times(record, now_ns // NS_PER_S)
+        return Learnt(None if why else Signed(peer, record, raw), why, [])
 
     def _admit(self, signed: Signed, scope: Scope, prefix: str, guest: str | None, now_ns: int) -> Effects:
         out: Effects = []
@@ -239,7 +258,7 @@ class PeerBook(PartBase):
         return min(own or free, key=_rank)[1] if free else None
 
     def _tie(self, entry: Entry, now_ns: int) -> Tie:
-        is_gone = entry.state == "lost" and now_ns - entry.since_ns > GONE_NS
+        is_gone = entry.state in ("lost", "stopped") and now_ns - entry.since_ns > GONE_NS
         return Tie.GUEST if is_gone else entry.tie
 
     def linked(self, peer: PeerId, prefix: str, is_ours: bool, now_ns: int) -> Effects:
@@ -281,9 +300,11 @@ class PeerBook(PartBase):
 
     def forget(self, peer: PeerId) -> Effects:
         """Take a peer out, on disk too."""
-        if self.entries.pop(peer, None) is None:
+        entry = self.entries.pop(peer, None)
+        if entry is None:
             return []
-        return [Store(KEY + peer.hex(), None), Store(SCOPE_KEY + peer.hex(), None), Forgotten(peer)]
+        out: Effects = [farewells.dropped(peer)] if entry.state == "stopped" else []
+        return [*out, Store(KEY + peer.hex(), None), Store(SCOPE_KEY + peer.hex(), None), Forgotten(peer)]
 
     # storage
 

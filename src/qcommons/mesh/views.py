@@ -19,14 +19,16 @@ __all__ = ["PeerView", "peer_views"]
 
 
 class PeerView(msgspec.Struct, frozen=True, kw_only=True):
-    """state: known, alive, suspect, lost, away, banned; cause and since_ns: of it, 0 where the time was
-    not kept. link: direct, relayed, none; via: who relays. round_trip_ns: 0 where it is not measured. why_unlinked: the
-    last failure of a dial. messages and bytes: of the link that stands (the driver counts the bytes that go out)."""
+    """state: known, alive, suspect, lost, stopped, away, banned; cause and since_ns: of it, 0 where the time was not
+    kept. relation: what the owner has to do with it: own, allowed, invited, stranger. link: direct, relayed, none; via:
+    who relays. round_trip_ns: 0 where it is not measured. why_unlinked: the last failure of a dial. messages and bytes:
+    of the link that stands (the driver counts the bytes that go out)."""
 
     peer: PeerId
     state: str
     cause: str
     since_ns: int
+    relation: str
     link: str
     via: PeerId | None
     linked_since_ns: int
@@ -66,6 +68,7 @@ def _view(core: MeshCore, peer: PeerId, now_ns: int) -> PeerView:
         state="banned" if banned else entry.state if entry is not None else "known",
         cause=banned or (entry.cause if entry is not None else "the owner named it"),
         since_ns=core.guard.banned_since_ns(peer) if banned else entry.since_ns if entry is not None else 0,
+        relation=core.relation(peer),
         link=link,
         via=via,
         linked_since_ns=conn.since_ns if conn is not None else 0,

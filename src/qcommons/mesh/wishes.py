@@ -25,12 +25,20 @@ VERDICTS = {"deny": "deny", "allow": "allow", "neither": "", "": ""}
 
 
 class Wishes:
-    """chosen: peers that the owner named by invitation, or certifies; the book keeps them."""
+    """certified, invited: peers that the owner certifies, or joined by the invitation of; the book keeps them."""
 
     def __init__(self, core: MeshCore) -> None:
         self.certified: frozenset[PeerId] = frozenset()
         self.invited: dict[PeerId, None] = {}
         self._core = core
+
+    def relation(self, peer: PeerId) -> str:
+        """own, allowed, invited, or stranger: the nearest that holds."""
+        if peer in self.certified:
+            return "own"
+        if self._core.guard.verdict(peer) == "allow":
+            return "allowed"
+        return "invited" if peer in self.invited else "stranger"
 
     def takers(self) -> dict[type, Callable[[Any, int], None]]:
         """Type of an event -> what takes it."""
@@ -116,7 +124,7 @@ class Wishes:
         core.answer(event.ticket, e.Got(b""))
 
     def _leave(self, event: e.Leave, now_ns: int) -> None:
-        """The farewell goes to the neighbours, who pass it on; Bye to everybody."""
+        """The farewell goes to all that are linked, who pass it on, and Bye."""
         core = self._core
         core.left = True
         core.view.leave()

@@ -68,7 +68,7 @@ class NodeKey:
         return self._private.sign(message)
 
     def secret_seed(self) -> bytes:
-        """The 32 secret bytes, for the key file and the backup only."""
+        """The 32 secret bytes: for the key file, the backup, and what is derived from them by a hash."""
         return self._private.private_bytes_raw()
 
     def __repr__(self) -> str:
