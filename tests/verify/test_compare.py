@@ -86,13 +86,15 @@ def test_one_shot_moved_by_rounding_agrees_and_ten_do_not() -> None:
         assert compare(asked, found(other, F32), own, RNG).method == "statistics"
 
 
-def test_another_seed_or_version_is_compared_by_statistics() -> None:
+def test_another_seed_is_compared_by_statistics_and_another_version_excuses_nothing() -> None:
     asked, own = question(1000), found(drawn(P, 1000, "a"))
     other = found(drawn(P, 1000, "b"), seed=6)
     assert compare(asked, other, own, RNG).method == "statistics"
     assert compare(asked, other, own, RNG).outcome == "agrees"
     newer = msgspec.structs.replace(REPEATS, version="0.6.15")
-    assert compare(asked, found(drawn(P, 1000, "b"), newer), own, RNG).outcome == "agrees"
+    assert compare(asked, found(drawn(P, 1000, "b"), newer), own, RNG).outcome == "cannot tell"
+    uniform = drawn(mixed(P, 1.0), 1000, "b")
+    assert compare(asked, found(uniform, newer), own, RNG).outcome == "differs"
     assert compare(asked, found(drawn(P, 1000, "b")), own, RNG).outcome == "differs"
     assert compare(asked, found(drawn(P, 1000, "a"), newer), own, RNG).method == "counts, number by number"
 
@@ -198,3 +200,13 @@ def test_room_for_rounding_grows_with_the_state_and_stays_a_small_share() -> Non
         flips, chance = flips_allowed(asked, "statevector", shots)
         assert 2 <= flips <= 0.01 * shots
         assert chance < 1e-6
+
+
+def test_what_follows_without_an_engine_is_no_other_engine() -> None:
+    """The lease names qulacs; the program follows from its initial state, so nobody used it: not the peer, not we."""
+    asked = msgspec.structs.replace(question(10), engine=("qulacs", "statevector"))
+    counts = {"0" * asked.n_bits: 10}
+    constant = Found(Answer("numpy", "constant", counts=counts), engine_class("numpy", "constant", "1"), 1)
+    assert compare(asked, constant, constant, RNG).outcome == "agrees"
+    used = Found(Answer("qulacs", "statevector", counts=counts), engine_class("qulacs", "statevector", "1"), 1)
+    assert compare(asked, constant, used, RNG).method == "another engine"

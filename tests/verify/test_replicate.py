@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from tests.playbook import at, play
-from tests.verify.samples import drawn, found, mixed, porter_thomas, question
+from tests.verify.samples import REPEATS, drawn, found, mixed, porter_thomas, question
 
 from qcommons.base.effects import WakeAt, Woken
 from qcommons.base.errors import UsageError
 from qcommons.base.seeds import stream
-from qcommons.verify.answers import Found
+from qcommons.verify.answers import EngineClass, Found
 from qcommons.verify.receipt import result_hash
 from qcommons.verify.replicate import (
     AskOpen,
@@ -165,3 +165,12 @@ def test_replicas_are_two_to_nine_different_nodes() -> None:
     for nodes in ((A,), (A, A), tuple(bytes([n]) * 32 for n in range(10))):
         with pytest.raises(UsageError):
             replicas(nodes=nodes)
+
+
+def test_who_used_another_engine_than_the_lease_names_is_no_measure_for_others() -> None:
+    """It would be compared by statistics alone, in which a tenth of noise passes. Of two, neither has a majority."""
+    asked = question(1000, engine=(REPEATS.engine, REPEATS.method))
+    other = found(drawn(mixed(P, 0.1), 1000, 3), EngineClass("qsim", "statevector_f32", "f32", "1"))
+    assert judge(asked, {A: other, B: TRUE}, RNG).kinds == {A: "unproven", B: "unproven"}
+    three = judge(asked, {A: other, B: TRUE, C: TRUE}, RNG)
+    assert three.kinds == {A: "wrong", B: "right", C: "right"} and three.chosen == B

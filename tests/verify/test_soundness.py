@@ -126,4 +126,4 @@ def test_the_measured_rates_that_ship_cover_what_quotes_ask_for() -> None:
     [(0.0, "0 %"), (0.00018, "0.018 %"), (0.0020001, "0.21 %"), (0.5, "50 %"), (1.0, "100 %"), (0.123, "13 %")],
 )
 def test_percentages_are_rounded_up(value: float, text: str) -> None:
-    assert soundness._percent(value) == text
+    assert soundness.percent(value) == text

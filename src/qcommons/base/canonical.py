@@ -40,6 +40,17 @@ SMALLEST = {24: 24, 25: 1 << 8, 26: 1 << 16, 27: 1 << 32}
 # width code -> its own format, the next shorter one, mantissa bits that the shorter one lacks, exponent bits
 FLOATS = {26: (">f", ">e", 0x1FFF, 0x7F80_0000), 27: (">d", ">f", 0x1FFF_FFFF, 0x7FF0_0000_0000_0000)}
 
+PLAIN = frozenset({str, bytes, float, bool, type(None)})
+# Most items of our messages, by the byte that they begin with, to their whole size where that byte says it: small
+# integers, short byte strings, false, true and null are in shortest form whatever follows.
+SIZES = bytes(
+    1 if head < 0x18 or 0x20 <= head < 0x38 or head in (0xF4, 0xF5, 0xF6)
+    else head - 0x3F if 0x40 <= head < 0x58
+    else 0
+    for head in range(256)
+)  # fmt: skip
+NARROW = bytes(4)  # the first half of an integer of 8 bytes that would fit into 4
+
 RecordT = TypeVar("RecordT")
 
 
@@ -164,6 +175,9 @@ def _check_writable(value: Any, depth: int, tags: frozenset[int]) -> None:
         raise UsageError(f"nested deeper than {DEPTH_MAX}", limit=f"depth {DEPTH_MAX}")
     if kind in (list, tuple):
         for item in value:
+            inner = type(item)
+            if inner in PLAIN or (inner is int and -(1 << 63) <= item < 1 << 63):
+                continue
             _check_writable(item, depth + 1, tags)
     elif kind is dict:
         _check_keys(value)
@@ -181,7 +195,9 @@ def _check_keys(value: dict[Any, Any]) -> None:
     if kinds <= {int}:
         good = all(0 <= key < 1 << 64 for key in value)
     else:
-        good = kinds <= {str} and all(len(key.encode(errors="replace")) <= KEY_BYTES_MAX for key in value)
+        good = kinds <= {str} and all(
+            4 * len(key) <= KEY_BYTES_MAX or len(key.encode(errors="replace")) <= KEY_BYTES_MAX for key in value
+        )
     if not good:
         raise UsageError(
             f"map keys are all unsigned integers or all text of at most {KEY_BYTES_MAX} bytes; "
@@ -200,7 +216,7 @@ def _scan(data: bytes, depth_max: int, items_max: int, tags: frozenset[int]) -> 
     def refuse(what: str, at: int, limit: str | None = None) -> NoReturn:
         raise PeerError(what, where=f"byte {at}", limit=limit, evidence=data)
 
-    size, at, items = len(data), 0, 0
+    size, at, items, sizes = len(data), 0, 0, SIZES
     left, last_key = 1, None
     frames: list[tuple[int, bytes | None]] = []
     while True:
@@ -217,7 +233,24 @@ def _scan(data: bytes, depth_max: int, items_max: int, tags: frozenset[int]) -> 
             refuse(f"more than {items_max} items", start, f"{items_max} items")
         if at >= size:
             refuse("truncated: an item is missing", start)
-        major, low = data[at] >> 5, data[at] & 31
+        head = data[at]
+        if last_key is None:  # outside maps most items need no closer look; whatever passes `size` gets one
+            after = at + sizes[head]
+            if after == at:
+                if 0x60 <= head < 0x78:  # short text
+                    after = at + head - 0x5F
+                    if not data[at + 1 : after].isascii():
+                        after = at
+                elif head in (0x58, 0x78) and at + 1 < size and data[at + 1] >= 24:  # bytes, text
+                    after = at + 2 + data[at + 1]
+                    if head == 0x78 and not data[at + 2 : after].isascii():
+                        after = at
+                elif head == 0x1B and data[at + 1 : at + 5] != NARROW:  # an integer
+                    after = at + 9
+            if at < after <= size:
+                at = after
+                continue
+        major, low = head >> 5, head & 31
         at += 1
         argument = low
         if low >= 24:

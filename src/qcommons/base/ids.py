@@ -19,7 +19,9 @@ from typing import NewType
 
 from qcommons.base.errors import UsageError
 
-__all__ = ["JobId", "PieceId", "ProgramId", "hash_id", "job_id", "parse_job_id", "parse_piece_id", "piece_id"]
+__all__ = [
+    "JobId", "PieceId", "ProgramId", "hash_id", "job_id", "parse_job_id", "parse_piece_id", "piece_id", "piece_number",
+]  # fmt: skip
 
 ProgramId = NewType("ProgramId", str)
 JobId = NewType("JobId", str)
@@ -65,3 +67,8 @@ def parse_piece_id(text: str) -> PieceId:
     if not PIECE.fullmatch(text):
         raise UsageError(f"{text[:80]!r} is no piece id: job id, dot, number below 1e9 needed", where="piece id")
     return PieceId(text)
+
+
+def piece_number(piece: str) -> int:
+    """The number in a piece's id. Raises UsageError."""
+    return int(parse_piece_id(piece).rpartition(".")[2])

@@ -46,8 +46,13 @@ def path(tree: Levels, index: int) -> tuple[bytes, ...]:
     """Hashes that lead from leaf `index` to the root, lowest first (RFC 9162, section 2.1.3.1)."""
     if not 0 <= index < len(tree[0]):
         raise UsageError(f"leaf {index} of {len(tree[0])}; allowed 0 to {len(tree[0]) - 1}", where="index")
-    places = ((level, (index >> height) ^ 1) for height, level in enumerate(tree[:-1]))
-    return tuple(level[place] for level, place in places if place < len(level))
+    steps, place = [], index
+    for level in tree[:-1]:
+        other = place ^ 1
+        if other < len(level):
+            steps.append(level[other])
+        place >>= 1
+    return tuple(steps)
 
 
 def root_of_path(

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import msgspec
+
 import qcommons.base.canonical as canonical
 from qcommons.base.canonical import decode_record, encode_record
 from qcommons.base.errors import PeerError, UsageError
@@ -37,6 +39,7 @@ __all__ = [
     "read_receipt",
     "result_hash",
     "sign_batch",
+    "signer",
 ]
 
 OBJECT_TYPE = "qcommons/receipts.1"
@@ -48,29 +51,32 @@ SIGNED_RECEIPT_BYTES_MAX = 8192  # public key 1952, signature 3309, path 680, re
 SIGNED_RECEIPT_ITEMS = 32
 
 
-def answer_bytes(answer: Answer) -> bytes:
+def answer_bytes(answer: Answer, packed: bytes | None = None) -> bytes:
     """The canonical bytes of an answer: of its numbers and their error, not of how they were found.
 
     [counts, estimates, amplitudes, error_bound], null for what was not asked:
     counts = [bits of a key, all keys joined in order of their text, their shots as uint64 little-endian];
     estimates = [[value, stderr, shots or null], ...]; amplitudes = re, im, re, im, ... as binary64 little-endian.
+    packed: the amplitudes in that form, where the answer leaves them out.
     """
     counts = estimates = amplitudes = None
     if answer.counts is not None:
         keys = sorted(answer.counts)
-        shots = struct.pack(f"<{len(keys)}Q", *(answer.counts[key] for key in keys))
+        shots = struct.pack(f"<{len(keys)}Q", *map(answer.counts.__getitem__, keys))
         counts = [len(keys[0]) if keys else 0, "".join(keys), shots]
     if answer.estimates is not None:
         estimates = [[float(e.value), float(e.stderr), e.shots] for e in answer.estimates]
-    if answer.amplitudes is not None:
+    if packed is not None:
+        amplitudes = packed
+    elif answer.amplitudes is not None:
         parts = [part for amplitude in answer.amplitudes for part in amplitude]
         amplitudes = struct.pack(f"<{len(parts)}d", *parts)
     return canonical.encode([counts, estimates, amplitudes, float(answer.error_bound)])
 
 
-def result_hash(answer: Answer) -> bytes:
+def result_hash(answer: Answer, packed: bytes | None = None) -> bytes:
     """SHA3-256 of `answer_bytes`."""
-    return hashlib.sha3_256(answer_bytes(answer)).digest()
+    return hashlib.sha3_256(answer_bytes(answer, packed)).digest()
 
 
 def batch(
@@ -110,6 +116,14 @@ def encode(signed: SignedReceipt) -> bytes:
     return encode_record(signed)
 
 
+def signer(data: bytes) -> str:
+    """The id of the node whose key is in a file of `encode`: who it says signed it, which `check` then finds true or
+    not. Raises PeerError."""
+    with _step("file"):
+        signed = decode_record(data, SignedReceipt, bytes_max=SIGNED_RECEIPT_BYTES_MAX, items_max=SIGNED_RECEIPT_ITEMS)
+    return node_id_of_hash(node_hash(signed.public_key))
+
+
 def check(data: bytes, node: str, network: str) -> Receipt:
     """The receipt in a file of `encode`, if the node with id `node` signed it for `network`.
 
@@ -140,17 +154,25 @@ def check(data: bytes, node: str, network: str) -> Receipt:
 def read_receipt(data: bytes) -> Receipt:
     """The receipt of these bytes, whoever wrote them. Raises PeerError."""
     receipt = decode_record(data, Receipt, bytes_max=RECEIPT_BYTES_MAX, items_max=RECEIPT_ITEMS)
-    if (receipt.result_hash is not None) != (receipt.status == "done"):
-        has = "no" if receipt.result_hash is None else "a"
-        raise PeerError(f"{has} result hash with status {receipt.status}", where="result_hash")
+    _check(receipt)
     return receipt
 
 
+def _check(receipt: Receipt) -> None:
+    if (receipt.result_hash is not None) != (receipt.status == "done"):
+        has = "no" if receipt.result_hash is None else "a"
+        raise PeerError(f"{has} result hash with status {receipt.status}", where="result_hash")
+
+
 def _receipt_bytes(receipt: Receipt, place: int) -> bytes:
-    data = encode_record(receipt)
-    with _usage(f"receipt {place}"):
-        read_receipt(data)
-    return data
+    """Held to the rules of a reader; what `encode_record` writes is canonical."""
+    plain = msgspec.to_builtins(receipt, builtin_types=(bytes,), order="deterministic")
+    try:
+        _check(canonical.to_record(plain, Receipt))
+    except PeerError as error:
+        where = f"receipt {place}, {error.where}" if error.where else f"receipt {place}"
+        raise UsageError(error.what, where=where, limit=error.limit) from error
+    return canonical.encode(plain)
 
 
 def _root(payload: bytes) -> BatchRoot:

@@ -36,7 +36,7 @@ from qcommons.verify.records import Comparison, Ground, Kind, Outcome
 
 __all__ = [
     "PURPOSE", "AskOpen", "AskThird", "Committed", "Judged", "Judgement", "Opened", "Replicas", "commit_to", "judge",
-    "seed_of",
+    "nonce_of", "seed_of",
 ]  # fmt: skip
 
 PURPOSE = "replica"
@@ -91,9 +91,15 @@ class Judged(msgspec.Struct, frozen=True):
     faults: dict[bytes, str]
 
 
+def nonce_of(seed: int) -> bytes:
+    """The nonce of a replicated job, 32 bytes, from its seed: who repeats the job with that seed gets the same runs,
+    and a peer learns of the nonce no more than the seeds of its own runs."""
+    return hashlib.sha3_256(encode(["qcommons/replica-nonce.1", seed])).digest()
+
+
 def seed_of(program_id: str, run: int, nonce: bytes) -> int:
-    """The seed of a replicated run, below 2^63: H(task, job nonce). nonce: fresh random bytes of the submitter, told
-    with the lease and never before."""
+    """The seed of a replicated run, below 2^63: H(task, job nonce). nonce: the submitter's own (`nonce_of`), so that no
+    peer knows the seed before the lease."""
     if len(nonce) < NONCE_BYTES_MIN:
         raise UsageError(f"a nonce of {len(nonce)} bytes; {NONCE_BYTES_MIN} or more needed", where="nonce")
     digest = hashlib.sha3_256(encode(["qcommons/replica-seed.1", program_id, run, nonce])).digest()
@@ -246,6 +252,8 @@ def _judged(
     best: Seen = {}
     chosen = None
     for reference in nodes:
+        if _used_another(question, answers, reference):
+            continue  # it would be measured against nothing
         seen = {
             node: (compare(question, answers[node], answers[reference], rng, known), reference)
             for node in nodes
@@ -262,6 +270,12 @@ def _judged(
     partner = next(node for node in nodes if node != chosen and kinds[node] == "right")
     best[chosen] = (best[partner][0], partner)
     return Judgement(kinds, "majority", chosen, best)
+
+
+def _used_another(question: Question, answers: Mapping[bytes, Found], node: bytes) -> bool:
+    """Whether it says that it used another engine than the lease names, and somebody used that one."""
+    used = {name: (found.engine.engine, found.engine.method) for name, found in answers.items()}
+    return question.engine is not None and used[node] != question.engine and question.engine in used.values()
 
 
 def _kind(comparison: Comparison) -> Kind:

@@ -19,14 +19,15 @@ import msgspec
 from qcommons.base.errors import UsageError
 
 __all__ = [
-    "Detected", "Soundness", "audited", "clopper_pearson", "colluders", "detected", "forfeit_needed", "replicated",
-    "unchecked",
+    "Detected", "Soundness", "audited", "clopper_pearson", "colluders", "detected", "forfeit_needed", "percent",
+    "replicated", "unchecked",
 ]  # fmt: skip
 
 LEVEL = 0.95
 SHARES = {0.3: "30 % noise", 0.1: "10 % noise"}  # measured rows of the zoo, by the share of shots that they fake
 WHOLE = "uniform bits"  # the row of who fakes a run altogether
 PPM = 1_000_000
+LEAST = 1e-9  # nobody plans with less, and liars are not drawn as independently as that
 
 
 class Detected(NamedTuple):
@@ -90,8 +91,8 @@ def audited(rate_ppm: int, runs: int, share: float, check: str, shots: int) -> S
     passes = [[(1 - rate * d) ** faked for d in (_rate(found), found.high, found.low)] for faked, found in ways]
     middle, low, high = (max(way[end] for way in passes) for end in range(3))
     says = (
-        f"a peer that fakes {100 * share:.0f} % of its shots passes with probability <= {_percent(high)} "
-        f"(95 % interval {_percent(low, math.floor)} to {_percent(high)}): "
+        f"a peer that fakes {100 * share:.0f} % of its shots passes with probability <= {percent(high)} "
+        f"(95 % interval {percent(low, math.floor)} to {percent(high)}): "
         f"{100 * rate:.3g} % of {_runs(runs)} computed again, "
         f"{_story(ways[0][1])}"
     )
@@ -111,10 +112,10 @@ def replicated(replicas: int, runs: int, share: float, check: str, shots: int, n
     missed = [[(1 - d) ** faked for d in (_rate(found), found.high, found.low)] for faked, found in ways]
     passes, low, high = (together + (1 - together) * max(way[end] for way in missed) for end in range(3))
     says = (
-        f"a peer that fakes {100 * share:.0f} % of its shots passes with probability <= {_percent(high)} "
-        f"(95 % interval {_percent(low, math.floor)} to {_percent(high)}), "
+        f"a peer that fakes {100 * share:.0f} % of its shots passes with probability <= {percent(high)} "
+        f"(95 % interval {percent(low, math.floor)} to {percent(high)}), "
         f"if at most {liars} of {nodes} peers work together: "
-        f"{_percent(together)} that all {replicas} replicas are theirs; {_story(ways[0][1])}"
+        f"{percent(together)} that all {replicas} replicas are theirs; {_story(ways[0][1])}"
     )
     return Soundness(assurance="replicate", share=share, passes=passes, low=low, high=high, says=says)
 
@@ -180,10 +181,11 @@ def _runs(runs: int) -> str:
     return "1 run" if runs == 1 else f"{runs} runs"
 
 
-def _percent(value: float, to: Callable[[float], int] = math.ceil) -> str:
-    """Two digits, rounded up: a claim is never below what was measured. to: `math.floor` for a lower end."""
-    if value <= 0:
-        return "0 %"
+def percent(value: float, to: Callable[[float], int] = math.ceil) -> str:
+    """Two digits, rounded up: a claim is never below what was measured, nor below LEAST. to: `math.floor` for a lower
+    end."""
+    if value < LEAST:
+        return f"{100 * LEAST:.7f} %" if value > 0 and to is math.ceil else "0 %"
     digits = 1 - math.floor(math.log10(value * 100))
     scale = 10.0**digits
     return f"{to(round(value * 100 * scale, 6)) / scale:.{max(0, digits)}f} %"

@@ -69,15 +69,18 @@ def evidence_of(
 def equivocation(first: bytes, second: bytes, node: str, network: str) -> Evidence | None:
     """Evidence against `node` if two receipt files of its own name different results for one run of one job.
 
-    None where they do not contradict each other. A run that failed and was then done is no contradiction: only two
-    results are.
+    None where they do not contradict each other: two wants, shots, engines or methods may have two results. A run
+    that failed and was then done is no contradiction: only two results are.
 
     Raises:
         PeerError, UsageError: as `receipt.check`.
     """
     one, two = check(first, node, network), check(second, node, network)
-    same = (one.job_id, one.run, one.program_id, one.seed) == (two.job_id, two.run, two.program_id, two.seed)
-    if not same or one.result_hash is None or two.result_hash is None or one.result_hash == two.result_hash:
+    first_asked, second_asked = (
+        (of.job_id, of.run, of.program_id, of.seed, of.want, of.shots, of.engine, of.method) for of in (one, two)
+    )
+    results = {one.result_hash, two.result_hash}
+    if first_asked != second_asked or None in results or len(results) < 2:
         return None
     hashes = sorted((receipt_hash(one), receipt_hash(two)))
     return Evidence(
