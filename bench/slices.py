@@ -1,8 +1,11 @@
-"""Slices of a tensor network against the unsliced contraction of the same search: work, memory, evenness, agreement.
+"""Slices of a tensor network against the unsliced contraction: work, memory, evenness, agreement.
 
-The reference is the best tree that the same search found without slicing, in the same counted steps; where it is small
-enough it is contracted too. `python -m bench.slices [rows columns layers [seconds]]` prints one row; not part of
-`make bench`, for it takes minutes.
+The reference is the cheaper of two trees without slices, each looked for as long as the slices: of cotengra (restarts
+of random greedy paths, annealed, their subtrees made best; CPU seconds) where it is installed, and of our own search
+(counted steps). Each run holds an eighth of the reference's elements or less, and there are eight or more.
+`python -m bench.slices [rows columns layers [seconds [seed [eighth of what]]]]` prints one row, where the last is
+`best` (the reference) or `cotengra`; `bench.slices plan ...` contracts nothing. Not part of `make bench`: it takes
+minutes.
 """
 
 from __future__ import annotations
@@ -10,23 +13,42 @@ from __future__ import annotations
 import math
 import sys
 import time
+import warnings
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from qcommons.base.seeds import stream
 from qcommons.circuits.program import Op
 from qcommons.engines.tn_closed import Closed, amplitude
+from qcommons.engines.tn_hops import Aim, sliced
 from qcommons.engines.tn_search import searched
 from qcommons.engines.tn_slices import contract
 from qcommons.engines.tn_tree import Tree, read_tree
+from qcommons.jobs.plan.slice import STEP_S
+from qcommons.jobs.plan.slicing.ranges import WHOLE
 
 SIZE = (6, 7, 16)
 SEARCH_S = 20.0
-STEP_S = 2e-6  # jobs/plan/slice.py
-SHARE = 3  # slices in an eighth of the memory, and eight of them or more
+SHARE = 3  # runs of an eighth of the memory, and eight of them or more
 TIMED = 8
 WHOLE_MAX = 2**26  # elements: a reference of 1 GiB a tensor is not contracted
+
+
+class Found(NamedTuple):
+    """theirs: cotengra's log2 of multiplications and of elements at once, or None. ours: our tree without slices."""
+
+    theirs: tuple[float, float] | None
+    ours: Tree
+    tree: Tree
+    seconds: float
+
+    @property
+    def reference(self) -> tuple[float, float]:
+        """log2 of multiplications and of elements of the cheaper one."""
+        mine = (math.log2(self.ours.multiplications()), math.log2(self.ours.peak_elements()))
+        return min(mine, self.theirs or mine)
 
 
 def grid(rows: int, columns: int, layers: int) -> list[Op]:
@@ -42,20 +64,44 @@ def grid(rows: int, columns: int, layers: int) -> list[Op]:
     return ops
 
 
-def planned(closed: Closed, seed: int, steps: int) -> tuple[Tree, Tree]:
-    """The unsliced tree and the sliced one."""
-    finders = searched(closed.legs, closed.owners, seed, steps)
-    whole = read_tree(closed.legs, finders[0].pairs(), ())
-    width = finders[0].width()
-    trees = []
-    for finder in finders:
-        for room in range(2):
-            finder.slice_within(width - SHARE - room, steps // len(finders), 40, SHARE)
-            trees.append(read_tree(closed.legs, finder.pairs(), finder.ordered()))
-    small = [tree for tree in trees if tree.peak_elements() * 2**SHARE <= whole.peak_elements()]
-    if not small:
-        raise SystemExit("no slices of an eighth of the memory")
-    return whole, min(small, key=lambda tree: tree.multiplications() * tree.n_slices)
+def cotengras(closed: Closed, seconds: float, seed: int) -> tuple[float, float] | None:
+    """log2 of the multiplications and of the elements held at once, its copies counted as ours are (a product, its
+    factors once more), along the best tree of `seconds` of CPU; None where it is not installed."""
+    try:
+        import cotengra
+    except ImportError:
+        return None
+    inputs = [tuple(map(str, own)) for own in closed.axes]
+    sizes = {str(index): 2 for index in range(closed.n_indices)}
+    start, best, number = time.process_time(), None, 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        while best is None or time.process_time() - start < seconds:
+            draw = 1_000 * seed + number
+            tree = cotengra.RandomGreedyOptimizer(max_repeats=32, seed=draw, accel=False).search(inputs, (), sizes)
+            tree.simulated_anneal_(seed=draw, tsteps=50, numiter=10 + 20 * (number % 2))
+            tree.subtree_reconfigure_(subtree_size=8, maxiter=30, seed=draw)
+            if best is None or tree.contraction_cost() < best.contraction_cost():
+                best = tree
+            number += 1
+    pairs = best.get_ssa_path()
+    own = read_tree(closed.legs, [(int(a), int(b)) for a, b in pairs], ())
+    return math.log2(own.multiplications()), math.log2(own.peak_elements())
+
+
+def planned(closed: Closed, seed: int, search_s: float, against: str) -> Found:
+    """Trees of one budget each."""
+    theirs = cotengras(closed, search_s, seed)
+    steps = int(search_s / STEP_S)
+    best = searched(closed.legs, closed.owners, seed, steps)[0]
+    ours = read_tree(closed.legs, best.pairs(), ())
+    reference = Found(theirs, ours, ours, 0.0).reference
+    if against == "cotengra" and theirs is not None:
+        reference = theirs
+    start = time.process_time()
+    finders = searched(closed.legs, closed.owners, seed, int(WHOLE * steps))
+    tree = sliced(finders, Aim(2.0 ** (reference[1] - SHARE), SHARE), steps - int(WHOLE * steps))
+    return Found(theirs, ours, tree, time.process_time() - start)
 
 
 def timed(closed: Closed, tree: Tree, precision: str) -> list[tuple[float, complex]]:
@@ -68,24 +114,39 @@ def timed(closed: Closed, tree: Tree, precision: str) -> list[tuple[float, compl
     return rows
 
 
+def told(found: Found) -> str:
+    """What was found, one row."""
+    tree, ours = found.tree, found.ours
+    work, held = found.reference
+    runs = Aim(0.0, SHARE).work(tree)
+    theirs = "-" if found.theirs is None else f"10^{found.theirs[0] * math.log10(2):.2f} holds 2^{found.theirs[1]:.1f}"
+    over = "" if found.theirs is None else f" ({runs / 2 ** found.theirs[0]:.2f} x of cotengra's)"
+    return (
+        f"cotengra {theirs}; ours 10^{math.log10(ours.multiplications()):.2f} holds "
+        f"2^{math.log2(ours.peak_elements()):.1f}; {tree.n_slices} slices, width {tree.width}, holds "
+        f"2^{math.log2(tree.peak_elements()):.1f} (1/{2**held / tree.peak_elements():.1f}); in {1 << SHARE} runs "
+        f"10^{math.log10(runs):.2f} = {runs / 2**work:.2f} x the best{over}, "
+        f"{tree.n_slices * tree.multiplications() / 2**work:.2f} x slice by slice; search {found.seconds:.1f} s"
+    )
+
+
 def main(arguments: Sequence[str]) -> None:
+    plan = arguments[:1] == ["plan"]
+    arguments = arguments[plan:]
     rows, columns, layers = (int(a) for a in arguments[:3]) if len(arguments) >= 3 else SIZE
     search_s = float(arguments[3]) if len(arguments) > 3 else SEARCH_S
+    seed = int(arguments[4]) if len(arguments) > 4 else 1
     n = rows * columns
     closed = amplitude(grid(rows, columns, layers), n, "0" * n)
-    start = time.process_time()
-    whole, tree = planned(closed, 1, int(search_s / STEP_S))
-    found_s = time.process_time() - start
-    work, count = whole.multiplications(), tree.n_slices
-    print(f"{rows} x {columns} x {layers}: {len(closed.legs)} tensors, search {found_s:.1f} s of CPU")
-    print(f"unsliced 10^{math.log10(work):.2f} multiplications, width {whole.width}, {whole.peak_elements():.3g} held")
-    share = whole.peak_elements() / tree.peak_elements()
-    print(
-        f"{count} slices, width {tree.width}, {tree.peak_elements():.3g} held (1/{share:.1f}), "
-        f"work {count * tree.multiplications() / work:.2f} x alone, "
-        f"{tree.multiplications(0, count) / work:.2f} x in one range"
-    )
-    values = {}
+    found = planned(closed, seed, search_s, arguments[5] if len(arguments) > 5 else "best")
+    print(f"{rows} x {columns} x {layers}, {len(closed.legs)} tensors, seed {seed}, {search_s:.0f} s: {told(found)}")
+    if not plan:
+        contracted(closed, found)
+
+
+def contracted(closed: Closed, found: Found) -> None:
+    """Slices timed and compared; where it is small enough, with the whole too."""
+    tree, values = found.tree, {}
     for precision in ("f64", "f32"):
         alone = timed(closed, tree, precision)
         seconds = np.array([s for s, _ in alone])
@@ -96,13 +157,13 @@ def main(arguments: Sequence[str]) -> None:
         )
     gap = np.linalg.norm(values["f32"] - values["f64"]) / np.linalg.norm(values["f64"])
     print(f"f32 against f64, slice by slice: {gap:.1e} relative")
-    if 3 * whole.peak_elements() < WHOLE_MAX * 4 and work < 2e11:
+    if 3 * found.ours.peak_elements() < WHOLE_MAX * 4 and found.ours.multiplications() < 2e11:
         start = time.process_time()
-        one = contract(closed, whole, 0, 1, "f64")
+        one = contract(closed, found.ours, 0, 1, "f64")
         whole_s = time.process_time() - start
-        if count * tree.multiplications() < 2e11:
+        if tree.n_slices * tree.multiplications() < 2e11:
             start = time.process_time()
-            sums = contract(closed, tree, 0, count, "f64")
+            sums = contract(closed, tree, 0, tree.n_slices, "f64")
             slices_s = time.process_time() - start
             print(f"whole {whole_s:.1f} s, slices {slices_s:.1f} s, apart {abs(sums - one) / abs(one):.1e} relative")
 

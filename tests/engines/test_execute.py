@@ -256,6 +256,16 @@ def test_a_refusal_for_kind_names_no_size_and_one_for_time_reads_well() -> None:
     assert "4 GiB and 1 h" in large.value.what and large.value.limit == "4 GiB, 1 h"
 
 
+def test_a_refusal_for_time_speaks_of_the_deadline_and_not_of_memory() -> None:
+    """20 qubits are 16 MiB; 400 layers of them take longer than the half second that is allowed."""
+    layer = [*(Op("ry", (q,), (0.3 + q,)) for q in range(20)), *(Op("cx", (q, q + 1)) for q in range(19))]
+    with pytest.raises(Unavailable, match="in time: the fastest method takes about") as late:
+        answer(Program(20, (), tuple(layer * 400)), Counts(10), engine="numpy", method="dense",
+               limits=Limits(4 << 30, 0.5))  # fmt: skip
+    assert "the deadline is in 500 ms. Nearest: --deadline " in late.value.what and "GiB" not in late.value.what
+    assert all("limit" in why for _, _, why in late.value.tried)
+
+
 def test_what_does_not_fit_is_the_callers_to_change() -> None:
     program = Program(2, (("c", 1),), (Op("h", (0,)), Op("measure", (0,), (), (0,)), Op("h", (0,))))
     for want, words in ((Amplitudes(("00",)), "mid-circuit"), (Statevector(), "mid-circuit")):

@@ -44,6 +44,8 @@ TINY_WORK = 1 << 19  # amplitude-updates of a dense state, about a millisecond: 
 STATE_BYTES = 16
 SIZE_WORDS = ("; limit ", "2^", " width ", "a trial would cost")  # a refusal for memory or time, not for kind
 ADVISED_SHOTS = (10_000, 1_000)  # a Pauli string to +-0.01, +-0.03
+LONG_S = 86_400.0  # nobody is advised to wait longer
+ROOM = 2.0  # of a deadline that is advised, to the prediction, which may be low
 DEAR_BOND = 512  # from here a trial takes a minute and more
 
 
@@ -266,6 +268,8 @@ class Climber:
             rows = map(_parted, ladder.refused if len(ladder.refused) > 1 else ())
             return Unavailable(f"{what}: {why}{free}", tried=rows)
         limit = f"{size(self.limits.memory_bytes)}, {seconds_text(self.limits.seconds)}"
+        if self.left().seconds < ladder.fastest_s < math.inf:  # memory is no obstacle
+            return Unavailable(f"{what} in time: {self.time_needed(ladder.fastest_s)}", limit=limit, tried=causes)
         mixed = noise is not None and bool(features(program, noise).noise_kinds - {"readout"})
         state, double = ("density matrix", 2) if mixed else ("dense state", 1)
         fits = max((self.limits.memory_bytes * 10 // 13 // STATE_BYTES).bit_length() - 1, 0) // double
@@ -275,6 +279,14 @@ class Climber:
             f"to {fits} qubits; Clifford circuits, few non-Clifford gates or little entanglement fit far beyond",
             limit=limit, tried=causes,
         )  # fmt: skip
+
+    def time_needed(self, fastest_s: float) -> str:
+        """What the fastest method takes, the deadline, and which one would do."""
+        took = f"the fastest method takes about {seconds_text(fastest_s)}; the deadline is in "
+        took += seconds_text(self.limits.seconds)
+        if fastest_s > LONG_S:
+            return f"{took}. Nearest: fewer qubits, gates or shots"
+        return f"{took}. Nearest: --deadline {math.ceil(ROOM * fastest_s)}s, or fewer gates or shots"
 
 
 def _parted(refused: str) -> tuple[str, str, str]:

@@ -34,6 +34,9 @@ def version_of(distribution: str) -> str | None:
 class Engine(Protocol):
     """Attributes are constant; methods are pure but for `run`, which only computes.
 
+    An engine may have a property `use`: "named" where it is chosen only by name (it runs the task elsewhere), "first"
+    where the owner wants it before all others; without it engines are chosen by their cost.
+
     name: entry-point name. distribution: PyPI name looked up for the version. install: the exact
     command that installs it. licence: SPDX. methods: capabilities, a row a method.
     constants: the cost model's numbers with their defaults (seconds a unit of work unless the name

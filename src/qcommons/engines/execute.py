@@ -26,7 +26,7 @@ from qcommons.engines.records import Amplitudes, Answer, Cost, Counts, Expectati
 from qcommons.engines.registry import load_engines
 from qcommons.engines.select import Choice
 
-__all__ = ["Attempt", "Execution", "Request", "answered", "execute"]
+__all__ = ["Attempt", "Execution", "Request", "answered", "execute", "measured"]
 
 STATEVECTOR_QUBITS_MAX = 20
 
@@ -106,7 +106,7 @@ def answered(request: Request, climber: Climber, notes: list[str]) -> tuple[Answ
     cregs: tuple[tuple[str, int], ...] = ()
     match want:
         case Counts():
-            program = _measured(program, notes)
+            program = measured(program, notes)
             cregs = program.cregs
             answer = _counts(program, want, request, climber, notes)
         case Expectations():
@@ -124,7 +124,7 @@ def answered(request: Request, climber: Climber, notes: list[str]) -> tuple[Answ
     return answer, cregs
 
 
-def _measured(program: Program, notes: list[str]) -> Program:
+def measured(program: Program, notes: list[str]) -> Program:
     """The program itself, or with all qubits measured where it measures nothing."""
     last = program.ops[-1] if program.ops else None  # mostly a measurement: then there is nothing to search
     if (isinstance(last, Op) and last.gate == "measure") or any(op.gate == "measure" for op in flat_ops(program.ops)):

@@ -39,7 +39,7 @@ from qcommons.engines.records import (
     Want,
 )  # fmt: skip
 
-__all__ = ["ENGINE", "QulacsEngine"]
+__all__ = ["ENGINE", "FUSE_FROM", "QulacsEngine", "sampled", "small_blocks"]
 
 QUBITS_MAX = 34
 STATEVECTOR_QUBITS = 20
@@ -190,19 +190,34 @@ def _block(n: int, ops: Sequence[Op]) -> tuple[Any, complex]:
     return fused(n, ops) if n >= FUSE_FROM else compiled(n, ops)
 
 
+def small_blocks(n: int, ops: Sequence[Op]) -> tuple[Any, complex]:
+    """Gates as `_State.apply` takes them, of fewer than FUSE_FROM qubits: applying two such blocks one after the other
+    is, to the bit, applying one of all their gates."""
+    return compiled(n, ops)
+
+
+def sampled(
+    n: int, blocks: Sequence[tuple[Any, complex]], shots: int, rng: np.random.Generator, bits: dict[int, int],
+    n_clbits: int,
+) -> dict[str, int]:  # fmt: skip
+    """Counts of the state after these blocks. bits: classical bit -> the qubit that it measures."""
+    state = SPARE.pop(n, None) or _start(n)
+    for block in blocks:
+        state.apply(block)
+    outcomes, repeats = sampling.draw_state(state.vector(), shots, rng)
+    if n <= SPARE_QUBITS:
+        state.state.set_zero_state()
+        SPARE[n] = state
+    return sampling.basis_counts(outcomes, repeats, bits, n_clbits)
+
+
 def _counts(task: Task, shots: int) -> Answer:
     program = task.program
     n = program.n_qubits
     rng = stream(task.seed, "counts")
     simple = branching.straight(program)
     if simple is not None:  # no history to follow: this path is what a thousand small circuits pay for
-        state = SPARE.pop(n, None) or _start(n)
-        state.apply(_block(n, simple[0]))
-        outcomes, repeats = sampling.draw_state(state.vector(), shots, rng)
-        if n <= SPARE_QUBITS:
-            state.state.set_zero_state()
-            SPARE[n] = state
-        counts = sampling.basis_counts(outcomes, repeats, simple[1], program.n_clbits)
+        counts = sampled(n, [_block(n, simple[0])], shots, rng, simple[1], program.n_clbits)
         return Answer("qulacs", "statevector", counts=counts, facts={"histories": 1.0})
     body, measured = branching.split_terminal(program)
     counts = {}

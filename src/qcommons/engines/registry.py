@@ -21,7 +21,7 @@ GROUP = "qcommons.engines"
 # The same rows as in pyproject.toml, for a source checkout that was never installed.
 BUILT_IN: dict[str, str] = {
     name: f"qcommons.engines.{name}_engine:ENGINE"
-    for name in ("numpy", "qulacs", "stim", "frames", "aer", "clifft", "qsim", "tn")
+    for name in ("numpy", "qulacs", "stim", "frames", "aer", "clifft", "qsim", "tn", "ray", "dask")
 }
 
 

@@ -9,6 +9,7 @@ failed trial never costs much; where no certain method fits, the caps grow until
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -41,6 +42,7 @@ _KIND = {
 CHEAP_S = 0.005  # below this no trial is worth its overhead
 WIDTH_S = 0.02  # below this not even the search of the active width is
 WIDTH_GATE_S = 2e-5  # what the search costs a gate: it saves no more than the best method takes
+AWAY_S = 0.05  # below this a run is sent to nobody: the way there takes 10 ms, and is as long for all
 SPARSE_FLOOR_S = 0.005  # a first sparse trial may cost this much whatever the best certain method takes
 WIDTH_CAP = 26  # active qubits looked for: 2**26 amplitudes are 1 GiB
 SPARSE_CAPS = (1 << 12, 1 << 16, 1 << 20)  # 2**20 terms take about 100 MB
@@ -70,10 +72,12 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """Rungs in order; `refused` tells for every other method why not."""
+    """Rungs in order; `refused` tells for every other method why not. fastest_s: predicted seconds of the fastest
+    method whose memory and cost are certain to fit, were there time enough; infinite where there is none."""
 
     rungs: tuple[Choice, ...]
     refused: tuple[str, ...]
+    fastest_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +116,14 @@ def select(
             refused.clear()
             rows = _rows(features, want, engines, constants, refused, engine, method)
     certain = _certain(rows, want, limits, refused, forced)
-    best = certain[0].cost.seconds if certain else float("inf")
+    fastest_s, best = _best_seconds(rows, limits), certain[0].cost.seconds if certain else float("inf")
     trials = _trials(rows, features, want, constants, limits, best, forced, refused)
     rungs = [_choice(row, features, limits, trials) for row in certain]
+    if certain and _is_first(certain[0]) and not forced:
+        return Ladder((rungs[0], *trials, *rungs[1:]), tuple(refused))
     if not certain or certain[0].cost.seconds > CHEAP_S or forced:
         rungs = [*trials, *rungs]
-    return Ladder(tuple(rungs), tuple(refused))
+    return Ladder(tuple(rungs), tuple(refused), fastest_s)
 
 
 def check_named(engine: str | None, method: str | None, engines: Mapping[str, Engine]) -> None:
@@ -148,6 +154,8 @@ def _rows(
     for name, candidate in engines.items():
         if (engine is not None and name != engine) or candidate.installed() is None:
             continue
+        if engine is None and _use(candidate) == "named":
+            continue
         for declared in candidate.methods:
             if method is not None and declared.name != method:
                 continue
@@ -162,6 +170,16 @@ def _rows(
             if gap is not None:
                 refused.append(f"{name}/{declared.name}: {gap}")
     return rows
+
+
+def _use(engine: Engine) -> str:
+    """How an engine wants to be chosen (`Engine`): "named", "first", or "" for by its cost."""
+    return str(getattr(engine, "use", ""))
+
+
+def _is_first(row: _Row) -> bool:
+    """Whether the owner wants it before all others, and the way to it is worth it."""
+    return _use(row.engine) == "first" and row.cost.seconds > AWAY_S
 
 
 def _gap(method: Method, features: Features, want: Want) -> str | None:
@@ -201,7 +219,7 @@ def _certain(rows: list[_Row], want: Want, limits: Limits, refused: list[str], f
             fitting.append(row)
         else:
             refused.append(f"{row.engine.name}/{row.method.name}: {over}")
-    fitting.sort(key=lambda row: (row.cost.seconds, row.engine.name))
+    fitting.sort(key=lambda row: (not _is_first(row), row.cost.seconds, row.engine.name))
     if forced or isinstance(want, Counts):
         return fitting
     # exact values are asked: single precision only where double precision would take long

@@ -1,6 +1,6 @@
-"""Look for a contraction tree, and for indices to slice: steps are counted, so a seed gives the same tree anywhere.
+"""Look for a contraction tree: steps are counted, so a seed gives the same tree anywhere.
 
-Flow: Closed -> *searched* (starts, annealed) -> *slice_within* (an index at a time, annealed in between) -> read_tree.
+Flow: Closed -> *searched* (starts, annealed) -> tn_hops (indices to slice, tree and slices improved together).
 Annealing follows Kalachev, Panteleev, Yung (arXiv:2108.05665): at a product of ((A B) C) the two other
 orders are tried, and one is taken by the change of log2 of their cost alone, so that small subtrees are improved as
 readily as large ones. It starts from a sensible tree: tensors of one qubit first, then qubits as they are coupled.
@@ -8,6 +8,7 @@ readily as large ones. It starts from a sensible tree: tensors of one qubit firs
 
 from __future__ import annotations
 
+import copy
 import heapq
 import math
 from collections.abc import Callable, Sequence
@@ -15,19 +16,23 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from qcommons.base.seeds import derive, stream
+from qcommons.engines.tn_tree import power
 
 __all__ = ["Finder", "searched"]
 
 HOT, COLD = 1.5, 0.05  # temperatures of an annealing, in units of log2 of the cost
 WARM = 0.3  # start of a short one, after an index was sliced
-STARTS, SWEEPS_MIN = 4, 400  # starts, each worth so many sweeps: the cheapest tree is not the one that slices best
-USUAL = 5  # sliced indices
+STARTS, SWEEPS_MIN = 8, 100  # starts, each worth so many sweeps
+FIRST = 0.3  # share of the steps for the first annealing of all starts; the rest goes to the FINALISTS
+FINALISTS = 2  # the cheapest tree is not always the one that slices best
+AGAIN, HOTS = 250, (0.5, 0.8)  # sweeps, and temperatures in turn by luck, of annealings of a finalist
 OVER = 4.0  # price, in log2 of the cost, of each doubling of a product above the size aimed at
 TRIED = 6  # indices tried for each next one to slice
-AGAIN = 20  # times the sweeps of a trial: the last annealing, hot, of the sliced network
 FLAT = 8  # products 2**8 below the largest tensor hardly count when an index is chosen
 COVER = 0.5  # weight of being on the largest tensors against the work touched
 GREEDY_NOISE = 0.3  # spread of the greedy start's choices, in bits
+FAR = 64  # bits: of two costs so far apart the smaller does not count
+SOFT = [math.log2(1.0 + 2.0**d) for d in (*range(FAR), *range(-FAR, 0))]  # log2(2**x + 2**y) = x + SOFT[y - x]
 
 State = tuple[list[tuple[int, int]], list[int], list[int]]
 
@@ -43,6 +48,7 @@ class Finder:
         self.whole = list(legs)
         self.n = len(legs)
         self.sliced: list[int] = []
+        self.seed = seed
         self.rng = stream(seed, "tn", "search")
         self.steps = 0
         pairs = _start(legs, owners, self.rng)
@@ -50,12 +56,19 @@ class Finder:
         self.legs: list[int] = []
         self._refresh()
 
+    def twin(self, number: int) -> Finder:
+        """The same tree, with luck of its own."""
+        other = copy.copy(self)
+        other.rng = stream(self.seed, "tn", "twin", number)
+        other.restore(self.state())
+        return other
+
     # what the tree costs
 
     def cost(self) -> float:
         """Multiplications of one slice."""
         legs = self.legs
-        return float(sum(2.0 ** (legs[a] | legs[b]).bit_count() for a, b in self.children[self.n :]))
+        return float(sum(power((legs[a] | legs[b]).bit_count()) for a, b in self.children[self.n :]))
 
     def width(self) -> int:
         return max(own.bit_count() for own in self.legs)
@@ -74,6 +87,16 @@ class Finder:
                 self._try(k, side, luck, width)
             self.steps += len(order)
 
+    def anneal_for(self, steps: float) -> None:
+        """Annealings from lower temperatures until `steps` are over; what made the tree dearer is taken back."""
+        until = self.steps + steps
+        while self.n > 2 and self.steps < until:
+            before, cost = self.state(), self.cost()
+            sweeps = min(AGAIN, int((until - self.steps) / self.n) + 1)
+            self.anneal(sweeps, hot=HOTS[int(self.rng.integers(len(HOTS)))])
+            if self.cost() > cost:
+                self.restore(before)
+
     def _try(self, k: int, side: int, luck: float, width: int) -> None:
         """Product k of ((A B) C): perhaps ((A C) B) or ((B C) A) is better. A move is taken if it costs < luck."""
         legs, children = self.legs, self.children
@@ -87,8 +110,8 @@ class Finder:
             a, b = b, a
         la, lb, lc = legs[a], legs[b], legs[c]
         old, new = la ^ lb, la ^ lc
-        now = math.log2(2.0 ** (la | lb).bit_count() + 2.0 ** (old | lc).bit_count())
-        then = math.log2(2.0 ** (la | lc).bit_count() + 2.0 ** (new | lb).bit_count())
+        now = _log2_sum((la | lb).bit_count(), (old | lc).bit_count())
+        then = _log2_sum((la | lc).bit_count(), (new | lb).bit_count())
         loss = then - now
         was, is_ = old.bit_count(), new.bit_count()
         if was > width or is_ > width:
@@ -116,47 +139,46 @@ class Finder:
 
     # slices
 
-    def slice_to(self, width: int, sweeps: int, most: int, least: int = 0, rounds: int = 1) -> None:
+    def slice_to(self, width: int, sweeps: int, most: int, least: int = 0) -> None:
         """Slice until no product is above 2**width, and at least `least` indices are sliced; `most` ends it.
 
-        Each next index is the best of a few, each tried with `sweeps` of annealing; then, `rounds` times, each index is
-        put back and chosen again; in the end the whole tree is annealed once more with these slices.
+        Each next index is the best of a few, each tried with `sweeps` of annealing.
         """
         while (self.width() > width or len(self.sliced) < least) and len(self.sliced) < most:
+            before = len(self.sliced)
             self._slice_one(width, sweeps)
-        for _ in range(rounds):
-            for index in tuple(self.sliced):
-                before, score = self._state(), self._score(width)
-                self.sliced.remove(index)
-                self._refresh()
-                self._slice_one(width, sweeps)
-                if self._score(width) >= score:
-                    self._restore(before)
-        if self.sliced:
-            before, score = self._state(), self._score(width)
-            self.anneal(AGAIN * sweeps, width=width)
-            if self._score(width) >= score:
-                self._restore(before)
+            if len(self.sliced) == before:  # no index is left
+                return
 
-    def slice_within(self, width: int, steps: int, most: int, least: int = 0) -> None:
-        """`slice_to` in about steps / 2 of counted time, if a usual number of indices is sliced."""
-        sweeps = max(steps // (2 * max(self.n, 1) * (TRIED * 3 * USUAL + AGAIN)), 2)
-        self.slice_to(width, sweeps, most, least)
+    def unslice(self, places: Sequence[int]) -> None:
+        """Put the sliced indices at these places back."""
+        self.sliced = [index for place, index in enumerate(self.sliced) if place not in places]
+        self._refresh()
+
+    def unslice_idle(self, width: int, least: int) -> None:
+        """Put back what no product needs to stay within 2**width; at least `least` indices stay sliced."""
+        for index in tuple(self.sliced):
+            if len(self.sliced) <= least:
+                return
+            before = self.state()
+            self.unslice((self.sliced.index(index),))
+            if self.width() > width:
+                self.restore(before)
 
     def _slice_one(self, width: int, sweeps: int) -> None:
         """The best of a few; where no index is left, nothing is sliced."""
-        before = self._state()
+        before = self.state()
         best: tuple[float, State] | None = None
         for index in self._candidates(width):
-            self._restore(before)
+            self.restore(before)
             self.sliced.append(index)
             self._refresh()
             self.anneal(sweeps, hot=WARM, width=width)
             score = self._score(width)
             if best is None or score < best[0]:
-                best = (score, self._state())
+                best = (score, self.state())
         if best is not None:
-            self._restore(best[1])
+            self.restore(best[1])
 
     def _score(self, width: int) -> float:
         """log2 of the work of all slices, and a price for products that are too large."""
@@ -174,7 +196,7 @@ class Finder:
             joint = self.legs[a] | self.legs[b]
             if joint.bit_count() > top - FLAT:
                 for index in _bits(joint):
-                    share[index] = share.get(index, 0.0) + 2.0 ** joint.bit_count()
+                    share[index] = share.get(index, 0.0) + power(joint.bit_count())
             if max(self.legs[a].bit_count(), self.legs[b].bit_count()) == top > width:
                 for index in _bits(joint):
                     covers[index] = covers.get(index, 0) + 1
@@ -182,35 +204,43 @@ class Finder:
         ranked = sorted(share, key=lambda index: (-share[index] / total - COVER * covers.get(index, 0) / most, index))
         return ranked[:TRIED]
 
-    def _state(self) -> State:
+    def state(self) -> State:
+        """Of the tree and its slices; `restore` takes it back to it."""
         return list(self.children), list(self.legs), list(self.sliced)
 
-    def _restore(self, state: State) -> None:
+    def restore(self, state: State) -> None:
         self.children, self.legs, self.sliced = (list(rows) for rows in state)  # type: ignore[assignment]
 
     # the tree as others read it
 
     def ordered(self) -> list[int]:
-        """The sliced indices, those that touch most work slowest: what the fast ones do not touch is computed less."""
-        work = dict.fromkeys(self.sliced, 0.0)
+        """The sliced indices, slowest first: what the fast ones do not touch is computed less.
+
+        From the fastest on, each next one is that which touches least of what no faster one does.
+        """
         touched = list(self.whole) + [0] * (self.n - 1)
+        rows: list[tuple[int, float]] = []
         for k in self._bottom_up():
             a, b = self.children[k]
             touched[k] = touched[a] | touched[b]
-            for index in self.sliced:
-                if touched[k] >> index & 1:
-                    work[index] += 2.0 ** (self.legs[a] | self.legs[b]).bit_count()
-        return sorted(self.sliced, key=lambda index: (-work[index], index))
+            rows.append((touched[k], power((self.legs[a] | self.legs[b]).bit_count())))
+        left, order = sorted(self.sliced), []
+        while left:
+            work = {index: sum(each for own, each in rows if own >> index & 1) for index in left}
+            order.append(min(left, key=lambda index: (work[index], index)))
+            left.remove(order[-1])
+            rows = [row for row in rows if not row[0] >> order[-1] & 1]
+        return order[::-1]
 
     def pairs(self) -> list[tuple[int, int]]:
         """Depth first, the factor that needs more room first, so that little is held at once."""
         room: dict[int, float] = {}
         n = self.n
         for k in self._bottom_up():
-            sizes = [(room.get(child, 0.0), 2.0 ** self.legs[child].bit_count(), child) for child in self.children[k]]
+            sizes = [(room.get(child, 0.0), power(self.legs[child].bit_count()), child) for child in self.children[k]]
             sizes.sort(key=lambda row: row[1] - row[0])
             (need, size, first), (other, _, second) = sizes
-            own = 2.0 ** self.legs[k].bit_count()
+            own = power(self.legs[k].bit_count())
             room[k] = max(need, size + other, 2 * sum(row[1] for row in sizes) + own)
             self.children[k] = (first, second)
         names: dict[int, int] = {}
@@ -230,14 +260,21 @@ class Finder:
 
 
 def searched(legs: Sequence[int], owners: Sequence[int], seed: int, steps: int) -> list[Finder]:
-    """A few starts, annealed, not sliced, the cheapest first. steps: counted time (`Finder.steps`), of which half are
-    taken; slicing them all (`Finder.slice_within`, each with its share of the steps) takes about as many."""
-    starts = max(1, min(STARTS, steps // (2 * SWEEPS_MIN * max(len(legs), 1))))
-    sweeps = max(steps // (2 * starts * max(len(legs), 1)), SWEEPS_MIN // 4)
+    """Trees not sliced, the cheapest first: the best of some starts, annealed again and again.
+
+    Args:
+        steps: counted time (`Finder.steps`); a network so large that they are too few is given a short annealing.
+    """
+    n = max(len(legs), 1)
+    starts = max(1, min(STARTS, int(FIRST * steps / (SWEEPS_MIN * n))))
     finders = [Finder(legs, owners, derive(seed, "tn", "start", number)) for number in range(starts)]
     for finder in finders:
-        finder.anneal(sweeps)
-    return sorted(finders, key=Finder.cost)
+        finder.anneal(max(int(FIRST * steps / (starts * n)), SWEEPS_MIN // 2))
+    finalists = sorted(finders, key=Finder.cost)[:FINALISTS]
+    left = (steps - sum(finder.steps for finder in finders)) / len(finalists)
+    for finder in finalists:
+        finder.anneal_for(left)
+    return sorted(finalists, key=Finder.cost)
 
 
 def _start(legs: Sequence[int], owners: Sequence[int], rng: np.random.Generator) -> list[tuple[int, int]]:
@@ -287,6 +324,12 @@ def _greedily(nodes: list[int], own: list[int], joined: Callable[[int, int], int
     left = sorted(near)
     while len(left) > 1:
         left.append(joined(left.pop(), left.pop()))
+
+
+def _log2_sum(x: int, y: int) -> float:
+    """log2(2**x + 2**y)."""
+    gap = y - x
+    return x + SOFT[gap] if -FAR < gap < FAR else float(max(x, y))
 
 
 def _bits(mask: int) -> list[int]:

@@ -18,9 +18,15 @@ from dataclasses import dataclass
 from qcommons.base.errors import UsageError
 from qcommons.engines.records import SLICED_MAX
 
-__all__ = ["Tree", "read_tree"]
+__all__ = ["Tree", "power", "read_tree"]
 
 COPIES = 1  # of both factors, made when their axes are put in the order that a matrix product needs
+WIDTH_MAX = 500  # larger tensors count as 2**500 elements: a stranger's tree may have sums that no float holds
+
+
+def power(width: int) -> float:
+    """2**width, at most 2**500."""
+    return 2.0 ** min(width, WIDTH_MAX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,7 @@ class Tree:
         """Complex multiplications of slices first .. first + count - 1, one after the other."""
         slow = [0.0] * (len(self.sliced) + 1)
         for k, (a, b) in enumerate(self.pairs, self.n_tensors):
-            slow[self.levels[k]] += 2.0 ** (self.legs[a] | self.legs[b]).bit_count()
+            slow[self.levels[k]] += power((self.legs[a] | self.legs[b]).bit_count())
         last, top = first + count - 1, len(self.sliced)
         return sum(each * ((last >> top - level) - (first >> top - level) + 1) for level, each in enumerate(slow))
 
@@ -58,8 +64,8 @@ class Tree:
         uses = {child: k for k, pair in enumerate(self.pairs, self.n_tensors) for child in pair}
         live = peak = 0.0
         for k, pair in enumerate(self.pairs, self.n_tensors):
-            made = 2.0 ** self.legs[k].bit_count()
-            taken = [2.0 ** self.legs[child].bit_count() for child in pair]
+            made = power(self.legs[k].bit_count())
+            taken = [power(self.legs[child].bit_count()) for child in pair]
             peak = max(peak, live + made + COPIES * sum(taken))
             live += made
             for child, size in zip(pair, taken, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
 import msgspec
@@ -170,14 +171,24 @@ def test_a_refusal_of_all_names_each_reason_and_the_nearest_change() -> None:
     assert "45 qubits" in reasons["whole"]
 
 
-def test_memory_of_the_largest_candidate_and_the_budget_are_held_to() -> None:
+def test_memory_of_the_largest_candidate_is_held_to() -> None:
     large = Fixed("whole", memory_bytes=1 << 31)
     with pytest.raises(Unavailable, match="a run needs 2 GiB; a candidate has at most 1 GiB"):
         chosen(large)
+
+
+def test_a_budget_is_base_units_at_the_cheapest_ask_and_nothing_where_no_ask_is_known() -> None:
     poor = msgspec.structs.replace(TINY, budget=5)
-    with pytest.raises(Unavailable, match="10 work units; the budget is 5"):
-        chosen(Fixed("whole", work_units=10.0), job=poor)
-    assert chosen(Fixed("whole", work_units=10.0), Fixed("cut", work_units=5.0), job=poor) == "cut"
+    rows = {row.name: row for row in (Fixed("whole", work_units=1e10), Fixed("cut", work_units=5e9))}
+    asked = asked_of(poor)
+    assert choose(asked, rows={"whole": rows["whole"]}).row == "whole", "nobody's price is known"
+    priced = dataclasses.replace(asked, price_per_giga=1)  # 10^10 work units: 10 base units
+    with pytest.raises(Unavailable, match=r"1e.10 work units cost 10 base units at the cheapest ask; the budget is 5"):
+        choose(priced, rows={"whole": rows["whole"]})
+    assert choose(priced, rows=rows).row == "cut"
+    twice = dataclasses.replace(priced, job=msgspec.structs.replace(poor, assurance="replicate"))
+    with pytest.raises(Unavailable, match="Nearest: whole: a budget of 20 base units; cut: a budget of 10 base units"):
+        choose(twice, rows=rows)
 
 
 class Late(Fixed):

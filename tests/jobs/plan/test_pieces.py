@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.jobs.making import card, job
 
 from qcommons.base.ids import parse_piece_id
@@ -40,3 +42,12 @@ def test_a_piece_carries_each_program_once_with_its_own_want() -> None:
             assert piece.programs[item.program] == expected.wire
             assert piece.wants[item.program] == Counts(1 + item.index % 2)
         assert len(set(piece.programs)) == len(piece.programs)
+
+
+@given(st.sets(st.integers(0, 199)), st.integers(1, 64))
+def test_a_job_on_the_mesh_is_cut_in_the_same_places_whatever_is_known(known: set[int], workers: int) -> None:
+    one = msgspec.structs.replace(job(200, want=Counts(200_000)), on="mesh")
+    whole = {piece.id: {item.index for item in piece.items} for piece in plan(one, 1)}
+    assert len(whole) > 3
+    for piece in plan(one, workers, known):
+        assert {item.index for item in piece.items} == whole[piece.id] - known

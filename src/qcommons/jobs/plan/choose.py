@@ -8,6 +8,7 @@ chosen for in less time than it runs, and is never spread.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -23,6 +24,7 @@ __all__ = ["GAIN", "WORK_MAX", "choose", "spread"]
 
 GAIN = 1.25  # the cost model is right to about that on a quiet machine
 WORK_MAX = 10.0  # times the work of the leanest way: more is bought only where nothing else answers
+REPLICAS = 2  # each is paid
 FIRST = "whole"
 QUICK = ("whole", "batch")  # they price in milliseconds; others may look for cones, paths or cuts for `Asked.search_s`
 
@@ -102,17 +104,28 @@ def _priced(row: Row, asked: Asked) -> Priced:
         return Priced(row=row.name, applies=False, why=refused.what)
     if not priced.applies:
         return priced
-    limit, budget = asked.limits.memory_bytes, asked.job.budget
+    limit, due = asked.limits.memory_bytes, _due(priced, asked)
     no = nearest = ""
     if priced.memory_bytes > limit:
         no = f"a run needs {size(priced.memory_bytes)}; a candidate has at most {size(limit)}"
         nearest = f"a peer with {size(priced.memory_bytes)}"
-    elif budget is not None and priced.work_units > budget:
-        no = f"{priced.work_units:.3g} work units; the budget is {budget:,}"
-        nearest = f"a budget of {priced.work_units:.3g}"
+    elif asked.job.budget is not None and due > asked.job.budget:
+        no = f"{priced.work_units:.3g} work units cost {due} base units at the cheapest ask; "
+        no += f"the budget is {asked.job.budget}"
+        nearest = f"a budget of {due} base units"
     if no:
         return msgspec.structs.replace(priced, applies=False, why=no, nearest=nearest)
     return spread(priced, asked.parallel, asked.place_s)
+
+
+def _due(priced: Priced, asked: Asked) -> int:
+    """Base units for all of it at the cheapest ask; 0 where there is no budget to hold it to, or no ask is known."""
+    if asked.job.budget is None or not asked.price_per_giga:
+        return 0
+    from qcommons.jobs.asks import due_units  # a worker that plans needs none of the signatures behind it otherwise
+
+    replicas = REPLICAS if asked.job.assurance == "replicate" else 1
+    return replicas * due_units(asked.price_per_giga, math.ceil(priced.work_units))
 
 
 def _best(table: Sequence[Priced], deadline_s: float) -> Priced | None:

@@ -18,6 +18,7 @@ __all__ = ["alone", "guess_s", "plan"]
 
 PIECE_S = 0.05  # a call costs about 0.2 ms: 0.4 % of this; small enough for progress and cancelling
 PIECE_MIN_S = 2e-3  # ten times what a call costs: less is not worth spreading over workers
+PEERS_PLANNED = 16  # a job on the mesh is cut for so many places, however many there will be
 PIECE_ITEMS_MAX = 1_000  # bounds one frame
 ITEM_S = 2e-4  # decode, features, choice and answer of the smallest circuit
 OP_S = 3e-6  # the same, for each operation
@@ -29,13 +30,25 @@ DENSE_QUBITS = 24  # beyond, a dense run is unlikely; the point is alone in its 
 def plan(job: Job, workers: int, known: Container[int] | None = None, first: int = 0) -> list[Piece]:
     """Pieces that cover every open point of `job` once, in order; two or more a worker where it pays.
 
+    A job on the mesh is cut in the same places whatever is known and whoever works, so that after a crash the leases on
+    disk still fit: what is known is left out afterwards.
+
     known: indices of points with an outcome; the settled ones if None. first: number of the first piece.
     """
     known = job.settled if known is None else known
+    is_stable = job.on == "mesh"
+    fixed: Container[int] = job.settled if is_stable else known
+    batches = _batches(job, PEERS_PLANNED if is_stable else workers, fixed)
+    numbered = enumerate([[index for index in batch if index not in known] for batch in batches], first)
+    return [_piece(job, number, batch) for number, batch in numbered if batch]
+
+
+def _batches(job: Job, workers: int, known: Container[int]) -> list[list[int]]:
+    """Indices of the points of each piece."""
     sizes_s = [guess_s(job, program) for program in range(len(job.programs))]
     total_s = sum(sizes_s[point.program] for index, point in enumerate(job.points) if index not in known)
     share_s = min(PIECE_S, max(total_s / (2 * workers), PIECE_MIN_S))
-    pieces: list[Piece] = []
+    batches: list[list[int]] = []
     batch: list[int] = []
     filled_s = 0.0
     for index, point in enumerate(job.points):
@@ -43,13 +56,11 @@ def plan(job: Job, workers: int, known: Container[int] | None = None, first: int
             continue
         size_s = sizes_s[point.program]
         if batch and (filled_s + size_s > share_s or len(batch) >= PIECE_ITEMS_MAX):
-            pieces.append(_piece(job, first + len(pieces), batch))
+            batches.append(batch)
             batch, filled_s = [], 0.0
         batch.append(index)
         filled_s += size_s
-    if batch:
-        pieces.append(_piece(job, first + len(pieces), batch))
-    return pieces
+    return [*batches, batch] if batch else batches
 
 
 def guess_s(job: Job, program: int) -> float:

@@ -27,7 +27,7 @@ from qcommons.engines.select import Choice
 from qcommons.engines.tn_sliced import check_slices, slices_cost
 from qcommons.jobs.plan.pieces import ITEM_S, OP_S
 
-__all__ = ["classes", "likely", "of_groups", "price_run"]
+__all__ = ["classes", "likely", "named_run", "of_groups", "price_run"]
 
 T = TypeVar("T")
 VISIT_S = 3e-6  # an operation in a pass of propagate, cone or components; for many strings that is what costs
@@ -52,13 +52,29 @@ def price_run(
         Unavailable: no engine runs it within `limits`; `limit` and `tried` hold the numbers.
         UsageError: the want does not fit the program; no such engine or method.
     """
+    return named_run(program, want, noise, engines, constants, limits, clock_ns, engine, method)[0]
+
+
+def named_run(
+    program: Program,
+    want: Want,
+    noise: Noise | None,
+    engines: Mapping[str, Engine],
+    constants: Mapping[str, Mapping[str, float]],
+    limits: Limits,
+    clock_ns: Callable[[], int],
+    engine: str | None = None,
+    method: str | None = None,
+) -> tuple[Cost, tuple[str, str] | None]:
+    """As `price_run`, and the engine and method that surely answer every part of it: None where parts differ, or where
+    nothing is sure beforehand. Raises as `price_run`."""
     climber = _Pricer(engines, constants, limits, clock_ns, engine, method)
     asked, share = _sampled(program, want)
     answered(Request(program=program, want=asked, seed=0, limits=limits, noise=noise), climber, [])
     costs = climber.predicted
     # one run that serves all strings costs the same for a few of them; settings and cones cost one by one
     factor = share if len(costs) > 1 else 1.0
-    return Cost(
+    cost = Cost(
         seconds=ITEM_S
         + len(program.ops) * (OP_S + VISIT_S * _passes(program, want))
         + factor * sum(cost.seconds for cost in costs),
@@ -66,6 +82,8 @@ def price_run(
         work_units=factor * sum(cost.work_units for cost in costs),
         certain=all(cost.certain for cost in costs),
     )
+    names = set(climber.names)
+    return cost, names.pop() if len(names) == 1 else None
 
 
 def likely(rungs: Sequence[Choice]) -> Cost | None:
@@ -105,7 +123,12 @@ def of_groups(want: Expectations, groups: Sequence[Sequence[tuple[int, int]]]) -
 
 
 class _Pricer(Climber):
-    """Climbs to the rung that would be taken, notes its cost and gives an answer without meaning."""
+    """Climbs to the rung that would be taken, notes its cost and gives an answer without meaning. names: engine and
+    method of the first rung that surely answers, one a part."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.names: list[tuple[str, str] | None] = []
 
     def run(self, program: Program, want: Want, noise: Noise | None, seed: int) -> Answer:
         ladder = self.ladder(program, want, noise)
@@ -113,14 +136,18 @@ class _Pricer(Climber):
         if cost is None:
             raise self.refusal(program, want, noise, ladder)
         self.predicted.append(cost)
+        sure = (rung for rung in ladder.rungs if rung.cost.certain)
+        self.names.append(next(((rung.engine, rung.method) for rung in sure), None))
         return _nothing(program, want)
 
     def attempt(self, rung: Choice, program: Program, want: Want, noise: Noise | None, seed: int) -> Answer | None:
         self.predicted.append(rung.cost)
+        self.names.append((rung.engine, rung.method) if rung.cost.certain else None)
         return _nothing(program, want)
 
     def slices(self, program: Program, want: Slices) -> Answer:
         check_slices(program, want)
+        self.names.append(None)
         self.predicted.append(slices_cost(want))
         return Answer("", "")
 

@@ -11,7 +11,8 @@ import msgspec
 from qcommons.jobs.records import Job
 
 __all__ = [
-    "Combine", "CountsSum", "Estimated", "Factor", "Parity", "Part", "Plan", "Priced", "Same", "SliceSum", "Term",
+    "Combine", "CountsSum", "Estimated", "Factor", "Parity", "Part", "Plan", "Price", "Priced", "Same", "SliceSum",
+    "Term",
 ]  # fmt: skip
 
 
@@ -41,6 +42,23 @@ class Priced(msgspec.Struct, frozen=True, kw_only=True):
     refused: int = 0
     places: int = 0
     wall_s: float = 0.0
+
+
+class Price(msgspec.Struct, frozen=True, kw_only=True):
+    """What a piece takes, as the node's cost model says it.
+
+    seconds: one core of this machine. work_units: paid for. memory_bytes: of the largest run. engines: any of them can
+    run it, empty: not known. engine, method: what the lease shall name, so that answers can be compared number by
+    number. here: this node could compute it itself, as audits may need.
+    """
+
+    seconds: float
+    work_units: int
+    memory_bytes: int
+    engines: tuple[str, ...] = ()
+    engine: str | None = None
+    method: str | None = None
+    here: bool = True
 
 
 class Same(msgspec.Struct, frozen=True, tag=True):

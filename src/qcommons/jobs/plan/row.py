@@ -44,7 +44,8 @@ class Asked:
     engines, constants: those that will run it; the cost model's numbers by engine (`engines.calibrate`).
     memory_bytes: that a run may use on the largest candidate. parallel: how many runs go on at once, >= 1.
     clock_ns: monotonic, for bounded searches only; nothing of a plan depends on it but how far a search came.
-    place_s, search_s: seconds; see `PLACE_S`, `SEARCH_S`.
+    place_s, search_s: seconds; see `PLACE_S`, `SEARCH_S`. price_per_giga: base units for 10^9 work units at the
+    cheapest peer that may get it; None: nobody's price is known, so no budget is compared.
     """
 
     job: Job
@@ -55,6 +56,7 @@ class Asked:
     clock_ns: Callable[[], int]
     place_s: float = PLACE_S
     search_s: float = SEARCH_S
+    price_per_giga: int | None = None
     memo: dict[Hashable, Any] = field(default_factory=dict)
 
     @property

@@ -12,19 +12,20 @@ from typing import NamedTuple
 
 from qcommons.base.clock import seconds_text
 from qcommons.base.errors import Unavailable
-from qcommons.engines.records import SLICED_MAX, Limits, Slices
+from qcommons.engines.records import Limits, Slices
 from qcommons.engines.select import size
 from qcommons.engines.tn_closed import Closed
+from qcommons.engines.tn_hops import Aim, sliced
 from qcommons.engines.tn_search import searched
 from qcommons.engines.tn_sliced import slices_cost
-from qcommons.engines.tn_tree import Tree, read_tree
+from qcommons.engines.tn_tree import Tree
 
 __all__ = ["Ranges", "Wanted", "ranges_of"]
 
 RUN_S = 1.0  # a shorter run is not worth its offer, transfer and check (0.05 s, `row.PLACE_S`) and its fixed part
 RUN_MOST_S = 60.0  # a longer one is lost when a volunteer leaves, and waited for at the end
 RUNS_A_PLACE = 4  # so that the last ones end together on places of unequal speed
-ROOM = (1, 2, 3, 4)  # several tensors are alive at once: as much as 2 to 8 times the largest
+WHOLE = 0.4  # share of the steps for trees without slices; the rest goes to the slices, and to the trees under them
 FIXED_BYTES = 64 << 20  # of a worker beside the tensors: `tn_sliced.BASE_BYTES`, twice
 
 
@@ -65,24 +66,14 @@ def ranges_of(closed: Closed, wanted: Wanted) -> Ranges:
     elements = (wanted.limits.memory_bytes - FIXED_BYTES) / item
     if elements < 1:
         raise Unavailable(f"a run needs more than {size(FIXED_BYTES)}; limit {size(wanted.limits.memory_bytes)}")
-    width = int(math.log2(elements))
-    finders = searched(closed.legs, closed.owners, wanted.seed, wanted.steps)
+    look = int(WHOLE * wanted.steps)
+    finders = searched(closed.legs, closed.owners, wanted.seed, look)
     unsliced = finders[0].cost() * wanted.bitstrings
-    least = _least(unsliced, wanted)
-    trees: list[Tree] = []
-    for finder in finders:
-        for room in ROOM:
-            finder.slice_within(width - room, wanted.steps // len(finders), SLICED_MAX, least)
-            trees.append(read_tree(closed.legs, finder.pairs(), finder.ordered()))
-            if trees[-1].peak_elements() <= elements:
-                break
-    fitting = [tree for tree in trees if tree.peak_elements() <= elements]
-    if fitting:
-        best = min(fitting, key=lambda tree: tree.multiplications() * tree.n_slices)
-        return _cut(closed, best, wanted, unsliced)
-    nearest = min(trees, key=Tree.peak_elements)
+    tree = sliced(finders, Aim(elements, _least(unsliced, wanted)), wanted.steps - look)
+    if tree.peak_elements() <= elements:
+        return _cut(closed, tree, wanted, unsliced)
     raise Unavailable(
-        f"{nearest.n_slices:,} slices of a tensor network still hold {size(nearest.peak_elements() * item)}; "
+        f"{tree.n_slices:,} slices of a tensor network still hold {size(tree.peak_elements() * item)}; "
         f"limit {size(wanted.limits.memory_bytes)}"
     )
 
