@@ -7,17 +7,30 @@ from tests.jobs.making import JOB_ID, done, job
 from tests.playbook import at, play
 
 from qcommons.base.effects import Effect, Run, Send, Stop, WakeAt, Woken
-from qcommons.jobs.machine import CancelAsked, ItemsEnded, JobEnded, JobMachine, PieceEnded, Submitted, SuspendAsked
+from qcommons.jobs.machine import (
+    CancelAsked,
+    Doubted,
+    ItemsEnded,
+    JobEnded,
+    JobMachine,
+    Overfull,
+    PieceEnded,
+    Submitted,
+    SuspendAsked,
+    verdict_of,
+)
 from qcommons.jobs.outcomes import (
     Cancelled,
     Crashed,
     Done,
     EngineFault,
     Killed,
+    Misused,
     NotStarted,
     OutOfMemory,
     PastDeadline,
     Refused,
+    TooLarge,
 )  # fmt: skip
 from qcommons.jobs.records import Phase, Piece
 
@@ -108,6 +121,15 @@ def test_a_death_that_is_the_items_own_fault_is_not_tried_again(death: object) -
     )  # fmt: skip
 
 
+def test_answers_that_take_all_room_stop_what_is_open() -> None:
+    assert (
+        play(JobMachine(job(2), 0))
+        >> Submitted(2) << DEADLINE << runs(FIRST, 0, 1)
+        >> ItemsEnded(FIRST, ((0, OK),))
+        >> Overfull(1 << 20) << Stop(FIRST) << ended("failed", Done, TooLarge)
+    )  # fmt: skip
+
+
 def test_the_deadline_stops_open_pieces_and_keeps_what_was_answered() -> None:
     machine = JobMachine(job(2), 0)
     assert (
@@ -195,4 +217,45 @@ def test_a_machine_made_from_what_was_kept_runs_what_has_no_outcome() -> None:
         play(machine, 60)
         >> Submitted(1) << WakeAt(10_000_000_003, JOB_ID) << runs(FIRST, 0, 2)
         >> ItemsEnded(FIRST, ((0, OK), (2, OK))) << ended("done", Done, Done, Done)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "cause"),
+    [
+        ((Refused("needs 4.1 TiB; limit 1 GiB"),), "needs 4.1 TiB; limit 1 GiB"),
+        ((Misused("no such gate", "a.qasm:1:2"),), "a.qasm:1:2: no such gate"),
+        ((Cancelled("cancelled by its owner"),), "cancelled by its owner"),
+        ((OK, Refused("too large"), Refused("larger")), "2 of 3 runs refused, the first: too large"),
+        ((Refused("x" * 500),), "x" * 157 + "..."),
+    ],
+)
+def test_the_end_says_why_the_first_run_was_not_answered(outcomes: tuple, cause: str) -> None:
+    assert verdict_of(outcomes)[1] == cause
+
+
+def test_doubted_outcomes_are_forgotten_and_run_again() -> None:
+    machine = JobMachine(job(3), 0)
+    assert (
+        play(machine)
+        >> Submitted(1) << DEADLINE << runs(FIRST, 0, 1, 2)
+        >> ItemsEnded(FIRST, ((0, OK), (1, OK)))
+        >> Doubted(JOB_ID, (0, 2), "its peer lied") << runs(SECOND, 0)  # run 2 has no outcome that could be doubted
+        >> ItemsEnded(FIRST, ((2, OK),))
+        >> PieceEnded(FIRST)  # it no longer answers for run 0
+        >> ItemsEnded(SECOND, ((0, OK),)) << ended("done", Done, Done, Done)
+        >> Doubted(JOB_ID, (0,), "too late")
+    )  # fmt: skip
+
+
+def test_what_is_doubted_while_suspended_runs_with_the_rest() -> None:
+    machine = JobMachine(job(2), 0)
+    assert (
+        play(machine)
+        >> Submitted(1) << DEADLINE << runs(FIRST, 0, 1)
+        >> ItemsEnded(FIRST, ((0, OK),))
+        >> SuspendAsked("paused") << Stop(FIRST)
+        >> Doubted(JOB_ID, (0,), "its peer lied")
+        >> Submitted(1) << DEADLINE << runs(SECOND, 0, 1)
+        >> ItemsEnded(SECOND, ((0, OK), (1, OK))) << ended("done", Done, Done)
     )  # fmt: skip

@@ -60,7 +60,10 @@ def test_what_is_the_cheapest_comes_first_and_only_files_that_count_are_passed_o
     for raw in [*raws, filed(KEYS[3], price_per_giga=1, until_s=NOW_S + 10)]:
         book.learn(raw, "a", NOW_S)
     assert [ask.price_per_giga for ask in book.asks("work", NOW_S + 10)] == [10, 20, 30]
-    assert book.files("work", NOW_S + 10, 2) == [raws[1], raws[2]]
+    assert book.beyond((), NOW_S + 10, 2) == [raws[1], raws[2]]
+    known = book.known(NOW_S + 10)
+    assert len(known) == 3 and book.beyond(known[:1] + known[2:], NOW_S + 10, 9) in ([raws[0]], [raws[1]], [raws[2]])
+    assert [why for _, why in book.held("work", NOW_S + 10)] == ["its ask expired 0 ns ago", "", "", ""]
     assert book.asks("slots", NOW_S) == []
 
 

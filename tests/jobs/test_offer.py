@@ -47,7 +47,7 @@ def offer(**changed: Any) -> Offer:
     usual: dict[str, Any] = {
         "lease": bytes(16), "job": "job_aaaaaaaaaaaaaaaa", "piece": "0", "task": task_of(WORK),
         "work_bytes": len(WORK), "first": WORK, "within_ns": 10**10, "memory_bytes": 1 << 30, "commits": False,
-        "price_max": 0, "purpose": "",
+        "price_max": 0, "ask": None, "audit": None, "purpose": "",
     }  # fmt: skip
     return Offer(**(usual | changed))
 

@@ -77,6 +77,7 @@ def test_who_can_run_it_is_left_in() -> None:
         ({}, {"state": "known"}, "no sign of life of its own"),
         ({}, {"state": "suspect"}, "unreachable"),
         ({}, {"state": "lost"}, "unreachable"),
+        ({}, {"state": "stopped"}, "its owner stopped it"),
         ({}, {"state": "banned"}, "banned"),
         ({}, {"state": "away"}, "away as planned"),
         ({}, {"away_until_s": NOW_S + 5_400}, "away as planned, for another 1 h 30 min"),
@@ -265,6 +266,7 @@ def test_latency_is_learnt_at_once_and_credit_only_from_verdicts() -> None:
     assert after("unproven", "unproven") == pytest.approx(start)
     assert after("late", "silent", ground="clock") == pytest.approx(start)
     assert after("wrong", "wrong", ground="majority") == pytest.approx(start)
+    assert after("right", "right", ground="majority") == pytest.approx(start)
     assert after("right", "right", "right", "right", "wrong")[1] < after("right", "right", "right", "right")[1]
     assert after("right", "right", "right", "wrong")[1] < start[1]
 

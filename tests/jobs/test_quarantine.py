@@ -114,6 +114,15 @@ def test_a_verdict_gives_credit_for_the_runs_that_were_looked_at(ward: Quarantin
     assert (ward.standing(PEER).right, ward.standing(PEER).lies) == (0, 1)
 
 
+def test_peers_that_agree_with_each_other_earn_nothing(ward: Quarantine) -> None:
+    ward.judged(verdict(PEER, "wrong"), ME, T, T)
+    before = ward.barred(PEER, T)
+    for _ in range(50):
+        ward.judged(verdict(PEER, "right", "majority", runs=5), ME, T, T)
+    assert ward.standing(PEER).right == 0
+    assert ward.barred(PEER, T) == before
+
+
 def test_a_barred_peer_is_shown_with_reason_time_left_and_verdict(ward: Quarantine) -> None:
     import hashlib
 

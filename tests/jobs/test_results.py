@@ -34,6 +34,7 @@ from qcommons.jobs.outcomes import (
     OutOfMemory,
     PastDeadline,
     Refused,
+    TooLarge,
     Unserved,
 )  # fmt: skip
 from qcommons.jobs.records import Phase
@@ -55,6 +56,7 @@ FAILURES: list[tuple[Outcome, str, type[Exception], int]] = [
     (OutOfMemory(1 << 30), "failed", Unavailable, 5),
     (CpuLimit(2.0), "failed", Unavailable, 5),
     (PastDeadline(2.0), "failed", Unavailable, 5),
+    (TooLarge(192 << 20), "failed", Unavailable, 5),
     (EngineFault("ZeroDivisionError: division by zero"), "failed", Corrupt, 5),
 ]
 

@@ -167,3 +167,19 @@ def test_a_terminal_is_given_what_it_can_show(
     monkeypatch.setattr(sys, "stdout", stdout)
     assert printable("\u0398=1 \u2588 \u00b1 1") == expected
     print(printable("\u0398=1 \u2588 \u00b1 1"), flush=True)
+
+
+def test_a_long_observable_of_a_sweep_stands_once_above_its_lines() -> None:
+    long = " + ".join(f"0.5 Z{n} Z{n + 1}" for n in range(10))
+    runs = [
+        STORY | {"values": {"theta": t}, "expectations": [
+            {"observable": text, "value": t, "stderr": 0.0} for text in (long, "X0")
+        ]}
+        for t in (0.1, 0.2)
+    ]  # fmt: skip
+    lines = _batch(*runs)
+    assert lines[:3] == [f"O1 = {long}", "O2 = X0", ""]
+    assert lines[3] == "0  theta=0.1  <O1> = 0.1 (exact)  <O2> = 0.1 (exact)"
+    assert sum(long in line for line in lines) == 1
+    short = _batch(*[run | {"expectations": run["expectations"][1:]} for run in runs])
+    assert short[0] == "0  theta=0.1  <X0> = 0.1 (exact)"

@@ -12,7 +12,9 @@ Flow: edge -> Job -> *JobMachine* -> Run(piece) -> workers -> ItemsEnded, PieceE
                  worker was killed from outside; an item that kills its worker when alone is guilty
     Woken        past the deadline: Stop every open piece, unfinished items are PastDeadline
     CancelAsked  Stop every open piece, unfinished items are Cancelled
+    Overfull     Stop every open piece, unfinished items are TooLarge
     SuspendAsked Stop every open piece; back to accepted, with the outcomes so far: `Submitted` starts the rest
+    Doubted      forget the outcomes of these runs; Run them again, where the job runs
 
 A machine can also be made from what was kept of one (`history`, `outcomes`), as after a crash: it is accepted then.
 """
@@ -25,13 +27,29 @@ import msgspec
 
 from qcommons.base.clock import deadline_ns
 from qcommons.base.effects import Effect, Run, Send, Stop, WakeAt, Woken, note
+from qcommons.base.ids import piece_number
 from qcommons.engines.select import plural
-from qcommons.jobs.outcomes import WORKER_DEATHS, Cancelled, EngineFault, Killed, Outcome, PastDeadline, status_of
+from qcommons.jobs.outcomes import (
+    WORKER_DEATHS,
+    Cancelled,
+    EngineFault,
+    Killed,
+    Misused,
+    Outcome,
+    PastDeadline,
+    TooLarge,
+    error_of,
+    status_of,
+)
 from qcommons.jobs.plan.pieces import alone, plan
 from qcommons.jobs.records import Item, Job, Phase, Piece
 
-__all__ = ["CancelAsked", "Event", "ItemsEnded", "JobEnded", "JobMachine", "PieceEnded", "Submitted", "SuspendAsked"]
+__all__ = [
+    "ENDS", "CancelAsked", "Doubted", "Event", "ItemsEnded", "JobEnded", "JobMachine", "Overfull", "PieceEnded",
+    "Submitted", "SuspendAsked", "verdict_of",
+]  # fmt: skip
 
+REASON_CHARS = 160  # of the cause of a phase, which is kept and told many times
 KILLED_TRIES = 2  # a worker killed from outside is no fault of the piece: once more, then give up
 ENDS = frozenset({"done", "failed", "refused", "cancelled"})
 
@@ -60,13 +78,27 @@ class CancelAsked(msgspec.Struct, frozen=True):
     cause: str
 
 
+class Overfull(msgspec.Struct, frozen=True):
+    """The answers so far take all that is kept of one job: no more are wanted."""
+
+    limit_bytes: int
+
+
 class SuspendAsked(msgspec.Struct, frozen=True):
     """Give the workers back for now; `cause` says who or what wants that."""
 
     cause: str
 
 
-Event = Submitted | ItemsEnded | PieceEnded | CancelAsked | SuspendAsked | Woken
+class Doubted(msgspec.Struct, frozen=True):
+    """Outcomes that came before are not to be used: who gave them was proved to lie since. runs: indices of points."""
+
+    job_id: str
+    runs: tuple[int, ...]
+    why: str
+
+
+Event = Submitted | ItemsEnded | PieceEnded | CancelAsked | Overfull | SuspendAsked | Doubted | Woken
 
 
 class JobEnded(msgspec.Struct, frozen=True):
@@ -112,8 +144,12 @@ class JobMachine:
                 return self._piece_ended(piece_id, death, now_ns)
             case CancelAsked(cause):
                 return self._abandon(Cancelled(cause), now_ns)
+            case Overfull(limit_bytes):
+                return self._abandon(TooLarge(limit_bytes), now_ns)
             case SuspendAsked(cause):
                 return self._suspend(cause, now_ns)
+            case Doubted(_, runs, why):
+                return self._doubt(runs, why)
             case Woken():
                 return self._abandon(PastDeadline(self.job.deadline_s), now_ns)
 
@@ -131,7 +167,7 @@ class JobMachine:
 
     def _run(self, pieces: list[Piece]) -> list[Effect]:
         self._open.update((piece.id, piece) for piece in pieces)
-        self._pieces += len(pieces)
+        self._pieces = max([self._pieces, *(piece_number(piece.id) + 1 for piece in pieces)])
         return [Run(piece.id, piece) for piece in pieces]
 
     def _keep(self, piece_id: str, ends: tuple[tuple[int, Outcome], ...], now_ns: int) -> list[Effect]:
@@ -166,6 +202,24 @@ class JobMachine:
         self.left -= len(items)
         return [said] if self.left else [said, *self._finish(now_ns)]
 
+    def _doubt(self, runs: tuple[int, ...], why: str) -> list[Effect]:
+        again = [run for run in runs if self.outcomes[run] is not None and run not in self.job.settled]
+        if not again:
+            return [note("job_event_ignored", job=self.job.id, event="Doubted")]
+        for run in again:
+            self.outcomes[run] = None
+        self.left += len(again)
+        doubted = set(again)
+        for piece_id, piece in self._open.items():  # an open piece no longer answers for them
+            if any(item.index in doubted for item in piece.items):
+                items = tuple(item for item in piece.items if item.index not in doubted)
+                self._open[piece_id] = msgspec.structs.replace(piece, items=items)
+        said = note("job_doubted", job=self.job.id, runs=len(again), why=why)
+        if self.phase.state != "running":  # suspended: what is left starts with the rest
+            return [said]
+        known = set(range(len(self.outcomes))).difference(again)
+        return [said, *self._run(plan(self.job, 1, known, self._pieces))]
+
     def _suspend(self, cause: str, now_ns: int) -> list[Effect]:
         effects: list[Effect] = [Stop(piece_id) for piece_id in self._open]
         self._open.clear()
@@ -183,7 +237,7 @@ class JobMachine:
     def _finish(self, now_ns: int) -> list[Effect]:
         outcomes = tuple(outcome for outcome in self.outcomes if outcome is not None)
         effects = [self._enter("assembling", "every run has its outcome", now_ns)]
-        effects.append(self._enter(*_verdict(outcomes), now_ns))
+        effects.append(self._enter(*verdict_of(outcomes), now_ns))
         return [*effects, Send(self.job.principal, JobEnded(self.job.id, outcomes, self.phase))]
 
     def _enter(self, state: str, cause: str, now_ns: int) -> Effect:
@@ -191,12 +245,21 @@ class JobMachine:
         return note("job_phase", job=self.job.id, state=state, cause=cause)
 
 
-def _verdict(outcomes: tuple[Outcome, ...]) -> tuple[str, str]:
+def verdict_of(outcomes: tuple[Outcome, ...]) -> tuple[str, str]:
     """State and cause of a job from its items: done if all are; else the gravest, failed first."""
     statuses = [status_of(outcome) for outcome in outcomes]
     for status in ("failed", "cancelled", "refused"):
         count = statuses.count(status)
         if count:
-            first = type(outcomes[statuses.index(status)]).__name__
-            return status, f"{count} of {len(outcomes)} runs {status}, the first with {first}"
+            which = f"{count} of {len(outcomes)} runs {status}, the first: " if len(outcomes) > 1 else ""
+            return status, which + _reason(outcomes[statuses.index(status)])
     return "done", "the run was answered" if len(outcomes) == 1 else f"all {len(outcomes)} runs answered"
+
+
+def _reason(outcome: Outcome) -> str:
+    """Why a run was not answered, short enough for a line of a list; `why` and the result say all of it."""
+    error = error_of(outcome)
+    assert error is not None, "a run that was answered has no reason"
+    place = f"{error.where}: " if isinstance(outcome, Misused) and error.where else ""
+    what = outcome.cause if isinstance(outcome, Cancelled) else place + error.what
+    return what if len(what) <= REASON_CHARS else what[: REASON_CHARS - 3] + "..."

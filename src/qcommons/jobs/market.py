@@ -1,6 +1,6 @@
 """Market: the asks of others as this node knows them, the newest of each node and resource.
 
-Flow: gossip "asks/1", answers of "work.asks/1" -> *Book.learn* -> `asks`, `of` -> quote, place; `files` -> who asks us.
+Flow: gossip "asks.1", answers of "work.asks/1" -> *Book.learn* -> `asks`, `of` -> quote, place; `beyond` -> who asks.
 
     older seq                  ignored
     same seq, same ask         ignored (signatures are hedged, so the bytes may differ)
@@ -20,7 +20,7 @@ addresses) are not, so a flood pushes out itself. One ask takes 5.6 KB, a full b
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from enum import IntEnum
 from typing import Literal
 
@@ -31,9 +31,10 @@ from qcommons.base.effects import Effect, Store, note
 from qcommons.base.errors import PeerError
 from qcommons.jobs.asks import LIFE_S_MAX, TERMS, Ask, Resource, ask_hash, check_ask, read_ask, why_untimely
 
-__all__ = ["ASKS_MAX", "EVIDENCE_KEY", "Book", "Learnt", "Standing"]
+__all__ = ["ASKS_MAX", "EVIDENCE_KEY", "KNOWN_BYTES", "Book", "Learnt", "Standing"]
 
 ASKS_MAX = 1_024
+KNOWN_BYTES = 8  # of an ask's hash, where a node says which it knows: to hide another's ask so takes 2^64 tries
 EVIDENCE_KEY = "asks/evidence/"
 EVIDENCE_MAX = 64  # pairs of files, 11 KB each
 
@@ -130,9 +131,21 @@ class Book:
         """All that count now, the cheapest first; of one price, by node."""
         return [held.ask for held in self._sorted(resource, now_s)]
 
-    def files(self, resource: Resource, now_s: int, count: int) -> list[bytes]:
-        """The files of the first so many of `asks`, for a peer that asks for them."""
-        return [held.raw for held in self._sorted(resource, now_s)[:count]]
+    def held(self, resource: Resource, now_s: int) -> list[tuple[Ask, str]]:
+        """All that are remembered, as `asks` sorts them, each with why it does not count; "" where it does."""
+        rows = [row for (_, kind), row in self._held.items() if kind == resource]
+        rows.sort(key=lambda row: (row.ask.price_per_giga, row.ask.node))
+        return [(row.ask, "" if row.counts(now_s) else self.why_none(row.ask.node, resource, now_s)) for row in rows]
+
+    def known(self, now_s: int) -> list[bytes]:
+        """The beginnings of the hashes of all that count: what another node need not send."""
+        return sorted(held.digest[:KNOWN_BYTES] for held in self._held.values() if held.counts(now_s))
+
+    def beyond(self, known: Container[bytes], now_s: int, count: int) -> list[bytes]:
+        """So many files of asks that count and that a peer, which knows `known`, lacks; the cheapest first."""
+        rows = [held for held in self._held.values() if held.counts(now_s) and held.digest[:KNOWN_BYTES] not in known]
+        rows.sort(key=lambda held: (held.ask.resource, held.ask.price_per_giga, held.ask.node))
+        return [held.raw for held in rows[:count]]
 
     def cited(self, digest: bytes) -> bytes | None:
         """The file of the ask with this hash, expired or not: what a lease rests on."""

@@ -49,7 +49,9 @@ class Offer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     people. task: SHA3-256 of the work. work_bytes: its length; first: its first part, at most 512 KiB; what follows
     comes as "work.part/1". within_ns: a span, until when the answer is of use. memory_bytes: of one run.
     commits: the worker first commits to its answer and opens it when asked (replicas).
-    price_max: base units for 10^9 work units. purpose: a campaign's name, "" for none.
+    price_max: base units for 10^9 work units. ask: hash of the worker's ask that is cited, None to work without one.
+    audit: commitment to the secret by which runs are chosen to be computed again (`verify.audit.choose`), None where
+    none will be. purpose: a campaign's name, "" for none.
     """
 
     lease: LeaseId
@@ -62,6 +64,8 @@ class Offer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     memory_bytes: Positive
     commits: bool
     price_max: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+    ask: Task | None
+    audit: Task | None
     purpose: Name
 
 

@@ -14,12 +14,13 @@ import signal as signals  # names of signal numbers only; nothing is sent or cau
 import msgspec
 
 from qcommons.base.errors import Corrupt, QCommonsError, Unavailable, UsageError
+from qcommons.base.units import bytes_text
 from qcommons.engines.execute import Execution
 
 __all__ = [
     "WORKER_DEATHS", "Cancelled", "CpuLimit", "Crashed", "Done", "EngineFault", "ErrorInfo", "Killed", "Misused",
-    "NotStarted", "OutOfMemory", "Outcome", "PastDeadline", "Refused", "Tried", "Unserved", "error_of", "exception_of",
-    "outcome_of", "status_of",
+    "NotStarted", "OutOfMemory", "Outcome", "PastDeadline", "Refused", "TooLarge", "Tried", "Unserved", "error_of",
+    "exception_of", "outcome_of", "status_of",
 ]  # fmt: skip
 
 STDERR_CHARS = 2_000  # of a dead worker's last words kept in an outcome
@@ -115,9 +116,15 @@ class NotStarted(msgspec.Struct, frozen=True, tag=True):
     what: str
 
 
+class TooLarge(msgspec.Struct, frozen=True, tag=True):
+    """The answers of the job take more than a node keeps of one job: this one was not kept, or not run any more."""
+
+    limit_bytes: int
+
+
 Outcome = (
     Done | Refused | Misused | Unserved | Cancelled | Crashed | Killed | OutOfMemory | CpuLimit | PastDeadline
-    | EngineFault | NotStarted
+    | EngineFault | NotStarted | TooLarge
 )  # fmt: skip
 WORKER_DEATHS = (Crashed, Killed, OutOfMemory, CpuLimit)  # the process ended; nothing says which item did it
 
@@ -212,6 +219,10 @@ def _error(outcome: Outcome) -> tuple[QCommonsError, int]:
         case PastDeadline(deadline_s):
             what = f"not finished within the deadline of {deadline_s:g} s; raise the deadline or shrink the program"
             return Unavailable(what, where="deadline", limit=f"{deadline_s:g} s"), 5
+        case TooLarge(limit_bytes):
+            text = bytes_text(limit_bytes)
+            what = f"the answers of this job take more than {text}, which is what a node keeps of one job; ask for "
+            return Unavailable(what + "fewer shots or points, or in several jobs", where="answer", limit=text), 5
         case EngineFault(text):
             return Corrupt(f"the engine failed: {text}; try another engine", where="engine"), 5
         case Done():

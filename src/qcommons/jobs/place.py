@@ -33,7 +33,10 @@ from qcommons.mesh.records import PeerId
 from qcommons.verify.records import Verdict
 from qcommons.verify.verdict import punishes
 
-__all__ = ["Candidate", "Chooser", "Needs", "Pick", "considered", "free", "hedge_after_s"]
+__all__ = [
+    "EGRESS", "PROVEN_RIGHT", "Candidate", "Chooser", "Needs", "Pick", "Relation", "considered", "free",
+    "hedge_after_s",
+]  # fmt: skip
 
 Relation = Literal["own", "allowed", "stranger"]
 Array = NDArray[np.float64]
@@ -49,6 +52,7 @@ STATES: dict[str, str] = {
     "known": "others told of it, but no sign of life of its own came yet",
     "suspect": "unreachable: its last sign of life is too long ago; it is asked again when one comes",
     "lost": "unreachable: it is lost since it showed no sign of life; see `qcommons peers`",
+    "stopped": "its owner stopped it; it is asked again when it is back",
     "banned": "banned; see `qcommons peers`",
 }
 
@@ -56,8 +60,9 @@ STATES: dict[str, str] = {
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """A peer as it stands now, gathered by the node.
 
-    state: of the mesh (known, alive, suspect, lost, away, banned). round_trip_ns: 0 where not measured. offers: engine
-    to its most qubits. memory_bytes: of one run, 0 where unknown. in_flight: our leases there; places: its most.
+    state: of the mesh (known, alive, suspect, lost, stopped, away, banned). round_trip_ns: 0 where not measured.
+    offers: engine to its most qubits. memory_bytes: of one run, 0 where unknown. in_flight: our leases there; places:
+    its most.
     right: runs found right since its last lie (`quarantine.Standing`). barred_until_s, barred_why: of its quarantine.
     away_until_s: end of a planned absence. refuses: purposes that it refused before.
     """
@@ -308,9 +313,9 @@ class Chooser:
         self._arm(pick.peer).add(SPEED, pick.x, speed - pick.prior, self._step)
 
     def judged(self, pick: Pick, verdict: Verdict) -> None:
-        """A check of this node ended. Only what it decided is learnt: nothing from a majority against the peer, which
-        liars can be, nor from the clock, which is in `reported`."""
-        if verdict.kind == "right" or punishes(verdict):
+        """A check of this node ended. Only what it decided is learnt: nothing from a majority for or against the peer,
+        which liars can be, nor from the clock, which is in `reported`."""
+        if (verdict.kind == "right" and verdict.ground == "recomputed") or punishes(verdict):
             worth = 1.0 if verdict.kind == "right" else LIE
             self._arm(pick.peer).add(TRUST, pick.x, worth - WORTH, self._step)
 

@@ -5,9 +5,10 @@ audit.rate_ppm, place.
 
 A verdict that costs a peer its standing makes it wait, and each further one twice as long (BASE_S doubled with the
 level, which STRIKES raises); runs found right by a check bring the level down again, and nothing else does, time
-included: who only waits has proved nothing. What never strikes: a failure for a stated reason, a refusal, what no check
-could decide, a majority of other peers (liars can be the majority), and the word of any other judge: an accuser can
-gain nothing here, since only verdicts that this node signed itself are heard.
+included: who only waits has proved nothing. Only what this node computed again itself gives credit: peers that collude
+find each other right. What never strikes: a failure for a stated reason, a refusal, what no check could decide, a
+majority of other peers (liars can be the majority), and the word of any other judge: an accuser can gain nothing here,
+since only verdicts that this node signed itself are heard.
 
 All leases of one occasion (granted before the peer was barred) strike together as hard as the gravest of them: eight
 leases that fell silent with one cable are one silence.
@@ -88,6 +89,8 @@ class Quarantine:
         facts = {"peer": verdict.peer.hex(), "kind": verdict.kind, "lease": verdict.lease}
         if judge != self._me:
             return [note("verdict_of_another_ignored", judge=judge.hex(), **facts)]
+        if verdict.kind == "right" and verdict.ground != "recomputed":  # who colludes agrees: that earns no standing
+            return [note("verdict_without_credit", ground=verdict.ground, **facts)]
         row = self._rows.setdefault(verdict.peer, _Row())
         if verdict.kind == "right":
             found = sum(item.outcome == "agrees" for item in verdict.evidence)

@@ -46,7 +46,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     programs, wants: one want a program. points: the runs, in the order of the results.
     seed: root of all randomness. limits: memory and seconds of one run.
-    assurance: "none" at home. budget: work units, None without a market.
+    on: "here" or "mesh": who runs it. peers: how many different ones at most, None for as many as are of use.
+    assurance: "none", "audit" or "replicate". budget: base units, which placing holds to; None for no bound.
     deadline_s: seconds from acceptance until the job must have ended.
     settled: outcomes known before anything runs, by index of the point (a program that did not parse).
     principal: who owns the job; "home" on one's own machine.
@@ -68,6 +69,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     principal: str = "home"
     egress: str = "home"
     purpose: str | None = None
+    on: str = "here"
+    peers: int | None = None
     settled: dict[int, Outcome] = {}
 
 

@@ -19,7 +19,10 @@ from qcommons.base.text import printable as safe_text
 from qcommons.base.units import bytes_text
 from qcommons.engines.standard_error import proportion_error
 
-__all__ = ["error_decimals", "histogram", "printable", "render", "rows", "share_text", "shortened", "value_text"]
+__all__ = [
+    "error_decimals", "histogram", "observable_names", "printable", "render", "rows", "share_text", "shortened",
+    "value_text",
+]  # fmt: skip
 
 BAR = "\u2588"
 PLUS_MINUS = "\u00b1"
@@ -29,6 +32,7 @@ BAR_WIDTH = 40
 SHORT_MAX = 4  # outcomes or amplitudes on the line of one run
 ZERO = 1e-12  # an exact value below is rounding
 NAME_WIDTH = 72  # longer bitstrings are shortened in the middle
+OBSERVABLE_MAX = 24  # characters: longer ones have a number in the lines of a batch, and stand once above them
 DECIMALS_MAX = 15  # more than float64 holds
 AMPLITUDE_DECIMALS = 9
 OWN_ERROR = {  # what `error_bound` is of
@@ -59,7 +63,7 @@ def _answer(run: Mapping[str, Any]) -> Iterator[str]:
     if "counts" in run:
         yield from histogram(run["counts"], _register_sizes(run))
     elif "expectations" in run:
-        yield from _values(run)
+        yield from _values(run, {})
     else:
         yield from _amplitudes(run["amplitudes"], run.get("error_bound", 0.0))
 
@@ -128,9 +132,11 @@ def shortened(bits: str) -> str:
     return f"{bits[:half]}...{bits[-half:]} ({len(bits.replace(' ', ''))} bits)"
 
 
-def _values(run: Mapping[str, Any]) -> Iterator[str]:
+def _values(run: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
+    """names: as `observable_names`."""
     for row in run["expectations"]:
-        yield f"<{row['observable']}> = {value_text(row['value'], row['stderr'], run.get('error_bound', 0.0))}"
+        name = names.get(row["observable"], row["observable"])
+        yield f"<{name}> = {value_text(row['value'], row['stderr'], run.get('error_bound', 0.0))}"
 
 
 def value_text(value: float, stderr: float, error_bound: float = 0.0) -> str:
@@ -203,7 +209,11 @@ def _end(body: Mapping[str, Any]) -> Iterator[str]:
 def _batch(body: Mapping[str, Any]) -> Iterator[str]:
     """A line a run, then the story of the last one that was answered and the seed of all."""
     runs = body["results"]
-    shown = list(rows(runs[:RUNS_MAX]))
+    names = observable_names(runs)
+    yield from (f"{name} = {text}" for text, name in names.items())
+    if names:
+        yield ""
+    shown = list(rows(runs[:RUNS_MAX], names))
     width = max((len(label) for _, label, _ in shown), default=0)
     for index, label, answer in shown:
         parts = (f"{index:>{len(str(len(runs) - 1))}}", f"{label:<{width}}", answer)
@@ -222,24 +232,35 @@ def _batch(body: Mapping[str, Any]) -> Iterator[str]:
     yield from _end(body)
 
 
-def rows(runs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, str, str]]:
-    """(index, program and bound inputs, answer or error) of each run; a name that all share is left out."""
+def observable_names(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Observable -> the name it has in the lines of a batch, "O1", ...; none where all are short."""
+    texts = dict.fromkeys(row["observable"] for run in runs for row in run.get("expectations", ()))
+    if all(len(text) <= OBSERVABLE_MAX for text in texts):
+        return {}
+    return {text: f"O{number}" for number, text in enumerate(texts, 1)}
+
+
+def rows(runs: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> Iterator[tuple[int, str, str]]:
+    """(index, program and bound inputs, answer or error) of each run; a name that all share is left out.
+
+    names: as `observable_names`.
+    """
     several = len({run.get("program") for run in runs}) > 1
     digits = max((len(str(count)) for run in runs for count in run.get("counts", {}).values()), default=1)
     for index, run in enumerate(runs):
         label = [f"{name}={value:.6g}" for name, value in run.get("values", {}).items()]
         if several and run.get("program"):
             label.insert(0, run["program"])
-        yield index, " ".join(label), _short(run, digits)
+        yield index, " ".join(label), _short(run, digits, names)
 
 
-def _short(run: Mapping[str, Any], digits: int = 1) -> str:
-    """The answer in one line; counts, `digits` wide, most frequent first."""
+def _short(run: Mapping[str, Any], digits: int = 1, names: Mapping[str, str] | None = None) -> str:
+    """The answer in one line; counts, `digits` wide, most frequent first. names: of observables."""
     if run["status"] != "done":
         error = run["error"]
         return ": ".join(part for part in (run["status"], error["where"], error["what"]) if part)
     if "expectations" in run:
-        return "  ".join(_values(run))
+        return "  ".join(_values(run, names or {}))
     if "counts" in run:
         ranked = _ranked(run["counts"])
         shots = sum(run["counts"].values())

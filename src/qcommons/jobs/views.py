@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from qcommons.base.errors import Unavailable, UsageError
 from qcommons.jobs.outcomes import Done
-from qcommons.jobs.text import render, rows
+from qcommons.jobs.text import observable_names, render, rows
 
 if TYPE_CHECKING:
     from qcommons.jobs.results import Result, Results
@@ -32,12 +32,15 @@ def html(result: Result) -> str:
 
 def html_table(results: Results) -> str:
     """One row a run, for a notebook; everything that came from outside is escaped."""
+    runs = [run.to_dict() for run in results[:RUNS_MAX]]
+    names = observable_names(runs)
+    said = "".join(f"<p>{markup.escape(f'{name} = {text}')}</p>" for text, name in names.items())
     lines = "".join(
         f"<tr><td>{index}</td><td>{markup.escape(label)}</td><td>{markup.escape(answer)}</td></tr>"
-        for index, label, answer in rows([run.to_dict() for run in results[:RUNS_MAX]])
+        for index, label, answer in rows(runs, names)
     )
     more = f"<p>... and {len(results) - RUNS_MAX} more runs</p>" if len(results) > RUNS_MAX else ""
-    return f"<table><tr><th>run</th><th>values</th><th>answer</th></tr>{lines}</table>{more}"
+    return f"{said}<table><tr><th>run</th><th>values</th><th>answer</th></tr>{lines}</table>{more}"
 
 
 def frame(runs: Sequence[Result]) -> Any:
