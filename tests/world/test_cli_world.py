@@ -16,7 +16,10 @@ from qcommons.clients.cli.main import main
 from qcommons.world.afterwards import RULES as LATER
 from qcommons.world.checkers import RULES
 from qcommons.world.faults import FAULTS
+from qcommons.world.fetches import RULES as FETCHES
+from qcommons.world.hirings import RULES as HIRINGS
 from qcommons.world.scenarios import SCENARIOS
+from qcommons.world.searches import RULES as SEARCHES
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["world", "--nodes", "3", "--for", "3s", "--seed", "7"]
@@ -92,7 +95,9 @@ def test_every_event_can_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_page_names_every_scenario_fault_and_rule() -> None:
     page = (ROOT / "docs/world.md").read_text()
-    missing = [name for name in [*SCENARIOS, *FAULTS, *RULES, *LATER] if f"`{name}`" not in page]
+    missing = [
+        name for name in [*SCENARIOS, *FAULTS, *RULES, *LATER, *SEARCHES, *FETCHES, *HIRINGS] if f"`{name}`" not in page
+    ]
     assert not missing
 
 

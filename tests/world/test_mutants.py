@@ -193,7 +193,7 @@ INSIDE: list[tuple[Callable[[Any], None], Case, set[str]]] = [
 ]  # fmt: skip
 
 
-def broken(case: Case, make: Callable[[Any, str, np.random.Generator], Any]) -> set[str]:
+def broken(case: Case, make: Callable[[Any, str, np.random.Generator, int], Any]) -> set[str]:
     return {violation.check for violation in play(case, core=make).violations}
 
 
@@ -204,8 +204,8 @@ def test_a_core_that_says_the_wrong_thing_is_caught(change: Change, case: Case, 
 
 @pytest.mark.parametrize(("damage", "case", "rules"), INSIDE, ids=lambda row: getattr(row, "__name__", ""))
 def test_a_core_that_is_wrong_inside_is_caught(damage: Callable[[Any], None], case: Case, rules: set[str]) -> None:
-    def make(crypto: Any, network: str, rng: np.random.Generator) -> Any:
-        core = mesh_core(crypto, network, rng)
+    def make(crypto: Any, network: str, rng: np.random.Generator, book_cap: int) -> Any:
+        core = mesh_core(crypto, network, rng, book_cap)
         damage(core)
         return core
 

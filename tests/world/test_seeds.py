@@ -11,7 +11,7 @@ from qcommons.world.play import Case, play, replay_line
 from qcommons.world.scenarios import SCENARIOS
 from qcommons.world.soak import SMALL, case_of
 
-SEEDS = 306
+SEEDS = 336
 
 # name of the fault in a core -> the smallest case that showed it
 REGRESSIONS: dict[str, Case] = {

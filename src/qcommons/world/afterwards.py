@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from qcommons.mesh.peerbook import CAP
 from qcommons.world.checkers import NEAR, Checkers
 from qcommons.world.host import Host, Life
 from qcommons.world.stage import ASK_NS, Stage
@@ -29,11 +28,13 @@ ASKERS = 30
 QUIET_NS = 4 * S_NS
 MESSAGES_MAX_HZ = 60  # that a node may send in peace: beats, keys and pings of eight neighbours take 20
 TIMERS_MAX = 64  # of one node, beside one a dial
+JOB_TIMERS_MAX = 512  # of one that has jobs: three for each of its leases of the last minute
 STATE_BYTES_MAX = 8 << 20  # of one core beside what all share: 512 records and all buckets full take 4 MB
 SPREAD_NS = 10 * S_NS  # a life that was there so long before and after a publication must have heard
 
 RULES: dict[str, str] = {
-    "whole": "neighbours connect all; every node sees every other alive and none that is gone (up to a full peer book)",
+    "whole": "neighbours connect all; every node sees every other alive, knows a way to it, and sees none that is gone "
+    "(up to a full peer book)",
     "news": "what one life of a node heard while it could, all have heard; what is said afterwards, everybody",
     "asks": "requests between any two live nodes are answered",
     "quiet": f"a node sends at most {MESSAGES_MAX_HZ} messages a second in peace",
@@ -50,8 +51,9 @@ class Afterwards:
         self.converged_s: dict[str, float] = {}
         self.measures: dict[str, float] = {}
 
-    def run(self, settle_s: float) -> None:
-        """Waits until all is well, at most `settle_s`, then asks and publishes, and looks at what was left behind."""
+    def run(self, settle_s: float, also: Iterable[Callable[[], None]] = ()) -> None:
+        """Waits until all is well, at most `settle_s`, then asks and publishes, does what else a scenario wants done,
+        and looks at what was left behind."""
         world = self.stage.world
         begin_ns = world.now_ns
         trouble = self.trouble()
@@ -65,6 +67,8 @@ class Afterwards:
         self.converged_s["whole"] = (world.now_ns - begin_ns) / S_NS
         self._quiet()
         self._probe()
+        for act in also:
+            act()
         self._news()
         self._bounded()
 
@@ -73,7 +77,7 @@ class Afterwards:
     def trouble(self) -> list[tuple[int, str]]:
         """(node, what is not well there); empty when all is."""
         live = self.stage.live()
-        return self.apart() + (self._unseen(live) if len(live) <= CAP else [])
+        return self.apart() + (self._unseen(live) if len(live) <= self.stage.book_cap else [])
 
     def _unseen(self, live: list[Host]) -> list[tuple[int, str]]:
         gone = [host for host in self.stage.world.hosts if host.life is None and host.lives]
@@ -82,11 +86,14 @@ class Afterwards:
             view = self.stage.view(host)
             unseen = [o.index for o in live if o is not host and _state(view, o) not in NEAR]
             ghosts = [o.index for o in gone if _state(view, o) in NEAR]
+            closed = [o.index for o in live if o is not host and not o.reachable and not _has_way(view.get(o.peer))]
             if unseen:
                 first = self.stage.world.hosts[unseen[0]]
                 row = view.get(first.peer)
                 how = f"{row.state} ({row.cause})" if row is not None else "unknown"
                 found.append((host.index, f"does not see {_some(unseen)} alive; {unseen[0]} is {how}"))
+            if closed:
+                found.append((host.index, f"knows no way to {_some(closed)} behind a router"))
             if ghosts:
                 found.append((host.index, f"sees {_some(ghosts)} alive, which ended"))
         return found
@@ -139,7 +146,7 @@ class Afterwards:
         for place, host in enumerate(_spread(live, ASKERS)):
             other = live[(live.index(host) + 1 + place * 7) % len(live)]
             # where the book is full, one that is in it
-            if other is not host and (len(live) <= CAP or other.peer in stage.view(host)):
+            if other is not host and (len(live) <= self.stage.book_cap or other.peer in stage.view(host)):
                 stage.ask(host, other.peer)
         world.run(world.now_ns + ASK_NS + 2 * S_NS)
         got = self.checkers.asks.got
@@ -183,6 +190,7 @@ class Afterwards:
     def _bounded(self) -> None:
         world = self.stage.world
         timers = world.pending()
+        timers_max = JOB_TIMERS_MAX if self.stage.scenario.jobs_s else TIMERS_MAX
         held = []
         for host in _spread(self.stage.live(), 3):
             assert host.life is not None
@@ -191,8 +199,8 @@ class Afterwards:
                 world.violated("bounded", host.index, f"holds {held[-1] >> 10} KiB; allowed {STATE_BYTES_MAX >> 10}")
         for host in self.stage.live():
             count = timers.get(host.life, 0) if host.life else 0
-            if count > TIMERS_MAX:
-                world.violated("bounded", host.index, f"{count} timers wait; allowed {TIMERS_MAX}")
+            if count > timers_max:
+                world.violated("bounded", host.index, f"{count} timers wait; allowed {timers_max}")
         self.measures["most timers of a node"] = max(timers.values(), default=0)
         self.measures["state of a node, KiB"] = round(max(held, default=0) / 1024, 1)
 
@@ -202,7 +210,7 @@ def held_bytes(life: Life) -> int:
     and byte strings of 1 KiB and more (records, news), which travel through this world as one object."""
     seen: set[int] = set()
     skipped = (type, ModuleType, FunctionType, BuiltinFunctionType, MethodType)
-    total, todo = 0, [life.machine]
+    total, todo = 0, list(getattr(life.machine, "cores", (life.machine,)))
     while todo:
         item = todo.pop()
         if id(item) in seen or isinstance(item, skipped) or item is life.crypto:
@@ -218,6 +226,11 @@ def _parts(item: Any) -> Iterable[Any]:
     if isinstance(item, MethodType | FunctionType):
         return ()
     return gc.get_referents(item)
+
+
+def _has_way(row: Any) -> bool:
+    """To a node that takes no calls: a link that stands, or a relay."""
+    return row is not None and (row.link != "none" or any(text.startswith("relay/") for text in row.addresses))
 
 
 def _state(view: dict[Any, Any], host: Host) -> str:

@@ -13,10 +13,10 @@ from qcommons.world.host import Life
 if TYPE_CHECKING:
     from qcommons.world.simulator import Simulator
 
-__all__ = ["BlobDisk"]
+__all__ = ["MANIFEST", "BlobDisk"]
 
 READ_NS = 200_000  # of a chunk: 256 KiB at 1.3 GB/s
-MANIFEST = -1
+MANIFEST = -1  # its place among the chunks
 
 
 class BlobDisk:

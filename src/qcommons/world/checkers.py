@@ -64,7 +64,8 @@ class NewsRule(Watcher):
 
 
 class AskRule(Watcher):
-    """Each request: who asked, until when, and what came."""
+    """Each request: who asked, until when, and what came. The time runs from when the core hears of it: one that is
+    frozen hears late."""
 
     def __init__(self, world: Simulator) -> None:
         self.asked: dict[str, tuple[Life, int, bytes]] = {}
@@ -73,8 +74,11 @@ class AskRule(Watcher):
 
     def told(self, life: Life, event: Any, at_ns: int) -> None:
         if isinstance(event, Ask):
-            begins_ns = max(at_ns, life.busy_ns)  # a frozen core hears of it when it goes on
-            self.asked[event.ticket] = (life, begins_ns + event.within_ns, event.body)
+            self.begun(life, event, at_ns)
+
+    def begun(self, life: Life, event: Ask, at_ns: int) -> None:
+        """The core hears of it."""
+        self.asked[event.ticket] = (life, at_ns + event.within_ns, event.body)
 
     def ended(self, life: Life, to: str, message: Got | Failed, at_ns: int) -> None:
         """An answer, or why there is none."""
@@ -96,7 +100,7 @@ class AskRule(Watcher):
     def finish(self) -> None:
         """What has not ended by now."""
         for ticket, (life, until_ns, _) in self.asked.items():
-            if ticket not in self.got and self._world.now_ns > max(until_ns, life.busy_ns) + LATE_NS:
+            if ticket not in self.got and self._world.now_ns > until_ns + LATE_NS:
                 self._world.violated("answered once", life.host.index, f"{ticket} never ended")
 
 
@@ -161,6 +165,7 @@ class Checkers:
             Arrived: [self.news.arrived], Got: [self.asks.ended], Failed: [self.asks.ended],
             News: [self.peers.told_of],
         }  # fmt: skip
+        world.handed[Ask] = [self.asks.begun]
         world.network.on_dial = self._dialled
         world.network.watched[Hello] = self.records.shown
 

@@ -43,9 +43,12 @@ SHAKE_BYTES = 14_000  # what a real handshake sends each way: two certificates, 
 
 class Inner:
     """One end of a session inside a circuit. wanted: who must be there, for the dialler; up: both keys are known,
-    told: and the core has heard of it."""
+    told: and the core has heard of it. closing: its core hung up. over: it has ended, whoever ended it; its core hears
+    of that in its turn, and what it says before goes nowhere."""
 
-    __slots__ = ("address", "buffer", "circuit", "closing", "conn", "dialled", "life", "peer", "told", "up", "wanted")
+    __slots__ = (
+        "address", "buffer", "circuit", "closing", "conn", "dialled", "life", "over", "peer", "told", "up", "wanted",
+    )  # fmt: skip
 
     def __init__(self, life: Life, conn: int, circuit: int, wanted: PeerId | None, dialled: bool, address: str) -> None:
         self.life = life
@@ -55,7 +58,7 @@ class Inner:
         self.dialled = dialled
         self.address = address
         self.up = False
-        self.closing = self.told = False
+        self.closing = self.over = self.told = False
         self.peer = b""
         self.buffer = bytearray()
 
@@ -90,17 +93,18 @@ class Circuits:
 
     def transmit(self, inner: Inner, id: int, number: int, data: bytes, at_ns: int) -> None:
         """A message to the other end."""
-        self._out(inner, MESSAGE, FRAME.pack(id, number) + data, at_ns)
+        if not inner.over:
+            self._out(inner, MESSAGE, FRAME.pack(id, number) + data, at_ns)
 
     def close(self, inner: Inner, reason: str, at_ns: int) -> None:
-        """This end hangs up: its core and, through the circuit, the other end hear of it."""
-        if not inner.closing:
+        """This end ends it: its core and, through the circuit, the other end hear of it."""
+        if not inner.over:
             self._world.post(at_ns, inner.life, RelayOut(inner.circuit, b"", reason))
         self._ended(inner, reason, at_ns)
 
     def _pieces(self, inner: Inner, at_ns: int) -> None:
         buffer = inner.buffer
-        while len(buffer) >= PIECE.size and not inner.closing:
+        while len(buffer) >= PIECE.size and not inner.over:
             length, check, what = PIECE.unpack_from(buffer)
             if length > PIECE_BYTES_MAX:
                 self.close(inner, "malformed session: a piece too long", at_ns)
@@ -145,9 +149,9 @@ class Circuits:
         self._world.post(at_ns, life, Linked(inner.conn, peer, inner.peer, inner.address, not inner.dialled))
 
     def _ended(self, inner: Inner, reason: str, at_ns: int) -> None:
-        if inner.closing:
+        if inner.over:
             return
-        inner.closing = True
+        inner.over = True
         inner.life.circuits.pop(inner.circuit, None)
         event: Any = Unlinked(inner.conn, reason) if inner.up else DialFailed(inner.conn, reason)
         if inner.up or inner.dialled:

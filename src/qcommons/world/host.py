@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from qcommons.world.circuits import Inner
     from qcommons.world.network import End
 
-__all__ = ["EPOCH_NS", "Host", "Life", "Machine", "Work"]
+__all__ = ["EPOCH_NS", "After", "Host", "Life", "Machine", "Work"]
 
 EPOCH_NS = 1_800_000_000 * 10**9  # what a clock without skew shows when the world begins: January 2027
 
@@ -34,16 +34,24 @@ class Work(NamedTuple):
     begun: Callable[[], None]
 
 
+class After(NamedTuple):
+    """An effect: what the node itself computes (a piece, a report) ends so much later, and its core hears `event`."""
+
+    in_ns: int
+    event: Any
+
+
 class Host:
     """One node, by number.
 
     name: of its key. address: where it listens. reachable: False behind a router that lets nothing in. x, y: place on
-    the unit square, by which latencies go. skew_ns: its clock minus the world's. honest: False for liars.
+    the unit square, by which latencies go. skew_ns: its clock minus the world's. honest: False for liars. offers: what
+    it runs for others, as in its record. trade: of a worker that lies: its row of `trades.TRADES`.
     """
 
     __slots__ = (
-        "address", "away_until_ns", "blobs", "disk", "honest", "index", "key", "life", "lives", "network", "peer",
-        "powered", "reachable", "role", "skew_ns", "x", "y",
+        "address", "away_until_ns", "blobs", "disk", "honest", "index", "key", "life", "lives", "network", "offers",
+        "peer", "powered", "reachable", "role", "skew_ns", "trade", "x", "y",
     )  # fmt: skip
 
     def __init__(self, index: int, peer: PeerId, key: bytes, network: str, address: str) -> None:
@@ -54,7 +62,9 @@ class Host:
         self.address = address
         self.reachable = True
         self.honest = True
+        self.offers: tuple[str, ...] = ()
         self.role = ""  # of a liar: its row
+        self.trade = ""
         self.powered = True  # False: nothing answers there, not even the system
         self.x = self.y = 0.0
         self.skew_ns = 0

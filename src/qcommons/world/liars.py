@@ -170,6 +170,13 @@ def _swallow(liar: Liar, effects: list[Any], now_ns: int) -> list[Any]:
     return _each(effects, lambda message, _: None if isinstance(message, m.RelayData | m.RelayOpened) else message)
 
 
+def _spoil(liar: Liar, effects: list[Any], now_ns: int) -> list[Any]:
+    def change(message: m.Message, conn: int) -> m.Message:
+        return m.Chunk(message.payload[:-1] + b"\0") if isinstance(message, m.Chunk) else message
+
+    return _each(effects, change)
+
+
 def _mute(liar: Liar, effects: list[Any], now_ns: int) -> list[Any]:
     return _each(effects, lambda message, _: None if isinstance(message, m.Response | m.Records) else message)
 
@@ -235,6 +242,7 @@ LIARS: dict[str, Lie] = {
         Lie("flood", "sends 1,000 messages a second of every kind", None, _flood, 0.1),
         Lie("silent-relay", "agrees to relay and passes nothing on", _swallow),
         Lie("mute", "never answers a request", _mute),
+        Lie("spoiled", "gives chunks of blobs with another last byte", _spoil),
         Lie("garbage-news", "publishes noise in the names of others", None, _garbage_news, 0.2),
         Lie("malformed", "sends messages whose fields make no sense", None, _malformed, 0.3),
         Lie("circuits", "opens circuits to everybody through everybody", None, _circuits),

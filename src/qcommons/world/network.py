@@ -13,10 +13,11 @@ Message faults (loss, duplicate, delay, reorder) go beyond what TCP lets happen:
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from collections.abc import Callable
+from heapq import heappush
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 import msgspec
 
@@ -88,7 +89,7 @@ class Network:
         self._rows = world.trace.rows
         self._last: Message | None = None  # what was encoded last, its bytes and their CRC-32
         self._data = b""
-        self._check = 0
+        self._size = self._check = 0
         self._walls: list[Wall] = []
         self._calm = True
         self._draws = Draws(stream(seed, "world", "network"))
@@ -99,15 +100,15 @@ class Network:
 
     def transmit(self, life: Life, effect: Transmit, at_ns: int) -> None:
         """A message sets out."""
-        end = life.ends.get(effect.conn)
-        message = effect.message
+        message, conn, id = effect.message, effect.conn, effect.id
+        end = life.ends.get(conn)
         if message is not self._last:  # news go to several in a row
             self._last, self._data = message, encode(message)
-            self._check = zlib.crc32(self._data)
-        data = self._data
-        size = len(data) + HEAD_BYTES
+            self._size, self._check = len(self._data) + HEAD_BYTES, crc32(self._data)
+        size = self._size
         kind = type(message)
-        self._rows.append((SENT + NUMBER[kind], at_ns, life.host.index, effect.conn, effect.id, size, self._check))
+        number = NUMBER[kind]
+        self._rows.append((SENT + number, at_ns, life.host.index, conn, id, size, self._check))
         if end is None or end.closing:
             self._misused(life, "transmitted on a connection that has ended")
             return
@@ -115,11 +116,12 @@ class Network:
         self.sent_bytes += size
         if kind in self.watched:
             self.watched[kind](life, message)
-        if isinstance(end, Inner):
-            self.circuits.transmit(end, effect.id, NUMBER[kind], data, at_ns)
+        if type(end) is Inner:
+            self.circuits.transmit(end, id, number, self._data, at_ns)
             return
+        assert type(end) is End
         other = end.other
-        event = Came(other.conn, effect.id, message, size)
+        event = Came(other.conn, id, message, size)
         free_ns = end.free_ns
         if free_ns < at_ns:
             free_ns = at_ns
@@ -129,11 +131,13 @@ class Network:
         elif other.life.dead:
             self._to_nobody(end, free_ns)
         else:
-            arrival_ns = free_ns + end.latency_ns + self._jitter[self._world._seq & 4095]
+            world = self._world
+            arrival_ns = free_ns + end.latency_ns + self._jitter[world.seq & 4095]
             if arrival_ns < end.arrival_ns:
                 arrival_ns = end.arrival_ns
             end.arrival_ns = arrival_ns
-            self._world.post(arrival_ns, other.life, event)
+            world.seq = seq = world.seq + 1
+            heappush(world.heap, (arrival_ns, seq, other.life, event))  # as `post`, which costs a call
 
     def hangup(self, life: Life, effect: Hangup, at_ns: int) -> None:
         """Close behind what was transmitted."""
@@ -144,6 +148,7 @@ class Network:
             else:
                 self._misused(life, "hung up a connection that has ended")
         elif isinstance(end, Inner):
+            end.closing = True
             self.circuits.close(end, effect.reason, at_ns)
         else:
             self.close(end, effect.reason, at_ns)
@@ -248,7 +253,7 @@ class Network:
         if other.life.dead:
             self._to_nobody(end, free_ns)
             return
-        end.arrival_ns = max(end.arrival_ns, free_ns + end.latency_ns + self._jitter[self._world._seq & 4095])
+        end.arrival_ns = max(end.arrival_ns, free_ns + end.latency_ns + self._jitter[self._world.seq & 4095])
         self._world.post(end.arrival_ns, other.life, event)
 
     def _to_nobody(self, end: End, free_ns: int) -> None:

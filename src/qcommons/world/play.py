@@ -6,16 +6,19 @@ Flow: `Case` -> *play* -> `Report`; `qcommons world`, tests, `soak.py` and `shri
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
 from qcommons.base.errors import UsageError
+from qcommons.mesh.peerbook import CAP
 from qcommons.world.afterwards import RULES as LATER_RULES
 from qcommons.world.afterwards import Afterwards
 from qcommons.world.checkers import RULES, Checkers
 from qcommons.world.faults import FAULTS
+from qcommons.world.fetches import Fetches
 from qcommons.world.records import Case, Moment, Report
 from qcommons.world.scenarios import SCENARIOS, Scenario
+from qcommons.world.searches import Searches
 from qcommons.world.stage import CoreMaker, Stage, mesh_core
 from qcommons.world.timeline import acts_of, timeline
 
@@ -82,13 +85,18 @@ def play(
     world.log = log
     checkers = Checkers(world)
     stage.oracle.on_sign = checkers.records.signed
+    plays = _plays(stage)
     _schedule(stage, row, moments)
     stage.open()
+    for one in plays:
+        one.begin()
     _until(stage, int(row.for_s * S_NS), progress, row)
     _end_faults(stage, moments)
     after = Afterwards(stage, checkers)
-    after.run(_settle_s(row))
+    after.run(_settle_s(row), [one.calm for one in plays])
     checkers.finish()
+    for one in plays:
+        one.finish()
     sent = sum(world.network.sent.values())
     return Report(
         scenario=case.scenario,
@@ -101,10 +109,10 @@ def play(
         virtual_seconds=world.now_ns / S_NS,
         messages_per_node=round(sent / row.nodes, 2),
         converged_s=after.converged_s,
-        measures=after.measures | _measures(stage, checkers, sent),
+        measures=after.measures | _measures(stage, checkers, sent) | _joined(one.measures() for one in plays),
         counts=dict(sorted(world.notes.items())),
         timeline=moments,
-        checked=(*RULES, *LATER_RULES),
+        checked=(*RULES, *LATER_RULES, *(name for one in plays for name in one.rules())),
         replay=replay_line(case),
         wall_seconds=round(time.perf_counter() - begun_s, 3),
     )
@@ -163,9 +171,35 @@ def _end_faults(stage: Stage, moments: tuple[Moment, ...]) -> None:
         stage.start(host)
 
 
+class _Play(Protocol):
+    """What nodes do beside news and requests, and its rules."""
+
+    def begin(self) -> None: ...
+    def calm(self) -> None: ...
+    def finish(self) -> None: ...
+    def rules(self) -> tuple[str, ...]: ...
+    def measures(self) -> dict[str, float]: ...
+
+
+def _plays(stage: Stage) -> list[_Play]:
+    """Those that the scenario asks for."""
+    row = stage.scenario
+    plays: list[_Play] = [Searches(stage)] if row.providers else []
+    plays += [Fetches(stage)] if row.fetch_s else []
+    if row.jobs_s:
+        from qcommons.world.hirings import Hirings  # engines, for runs that need them
+
+        plays.append(Hirings(stage))
+    return plays
+
+
+def _joined(rows: Iterable[dict[str, float]]) -> dict[str, float]:
+    return {name: value for row in rows for name, value in row.items()}
+
+
 def _settle_s(row: Scenario) -> float:
     """Members of a large mesh beat less often, so those that ended are missed later."""
-    return row.settle_s + LOST_S * (-(-min(row.nodes, 512) // PEERS_A_PERIOD) - 1)
+    return row.settle_s + LOST_S * (-(-min(row.nodes, row.book or CAP) // PEERS_A_PERIOD) - 1)
 
 
 def _measures(stage: Stage, checkers: Checkers, sent: int) -> dict[str, float]:

@@ -5,7 +5,7 @@
 Flow: zoo rows, circuits -> *cell* (one liar, one check, so many trials) -> table, and `verify/detection.json`, from
 which quotes say how likely a cheat passes. All seeds are fixed: a run repeats number by number on one machine.
 
-    repeat    the same engine and seed: number by number            (counts of 1,024 shots)
+    repeat    the same engine and seed: number by number            (counts of 100 and 1,024 shots)
     computed  the same engine: expectation values                   (no shots)
     known     another engine or seed, the true distribution known    (1,024 and 8,192 shots)
     samples   another engine or seed, against a sample as large      (1,024 and 8,192 shots)
@@ -44,7 +44,8 @@ OTHER = EngineClass("numpy", "dense", "f64", "other")  # what the check found it
 SEED = 20_261
 REPEATED, CHEAP = ("repeat", "computed"), 5  # these take a millisecond: more trials, narrower intervals
 CHECKS: tuple[tuple[str, int], ...] = (
-    ("repeat", 1024), ("computed", 0), ("known", 1024), ("known", 8192), ("samples", 1024), ("samples", 8192),
+    ("repeat", 1024), ("computed", 0), ("repeat", 100), ("known", 1024), ("known", 8192), ("samples", 1024),
+    ("samples", 8192),
 )  # fmt: skip
 
 

@@ -19,7 +19,11 @@ class Scenario(NamedTuple):
     everything must hold. join_s: the nodes start one after the other within it. unreachable: share of nodes behind a
     router that lets nothing in. contacts: how many of those that came before each node knows; 0: the first one.
     islands: separate meshes in the beginning, told of each other at half time. foreign: nodes of another network that
-    know an address of this one. publish_s, ask_s: mean time between two news, two requests.
+    know an address of this one. publish_s, ask_s: mean time between two news, two requests. book: the nodes have been a
+    mesh before, and each keeps at most so many records and begins with so many; 0: a full peer book, empty at first.
+    providers: share of nodes that offer something; seek_s: mean time between two searches for it. fetch_s: between two
+    fetches of blobs; 0: none. jobs_s: between two jobs for others; assurance: of them, "": any. lies: share of nodes
+    that lie with them.
     """
 
     name: str
@@ -35,6 +39,13 @@ class Scenario(NamedTuple):
     foreign: int = 0
     publish_s: float = 1.0
     ask_s: float = 0.5
+    book: int = 0
+    providers: float = 0.0
+    seek_s: float = 0.0
+    fetch_s: float = 0.0
+    jobs_s: float = 0.0
+    assurance: str = ""
+    lies: float = 0.0
 
 
 SCENARIOS: dict[str, Scenario] = {
@@ -66,10 +77,24 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario("liars", "one peer of every lying kind among honest ones", 40, 30,
                  tuple(Act(name, (("share", 0.01),)) for name in LIARS)),
         Scenario("flood", "two peers flood the others", 10, 10, (Act("flood", (("share", 0.2),)),)),
+        Scenario("find", "nodes that each know a part of the mesh look for one of few providers (to 10,000 nodes)", 100,
+                 10, (), book=64, providers=0.005, seek_s=0.5),
+        Scenario("blobs", "nodes fetch blobs from each other while some crash, stand still or give other bytes", 8, 40,
+                 (Act("crash"), Act("freeze"), Act("reset"), Act("clog"), Act("spoiled", (("share", 0.1),))),
+                 fetch_s=2),
+        Scenario("jobs", "nodes give each other work, and all are honest", 6, 20, (), jobs_s=2),
+        Scenario("jobs-faults", "the same while processes crash, links break and parts are cut off", 6, 40,
+                 (Act("crash"), Act("power"), Act("freeze"), Act("reset"), Act("partition"), Act("clog"),
+                  Act("loss", (("p", 0.002),))), jobs_s=4),
+        Scenario("jobs-liars", "nodes give each other work, and a third of them lies about it", 9, 30, (), jobs_s=1,
+                 lies=0.34),
+        Scenario("jobs-all", "liars and faults", 9, 40,
+                 (Act("crash"), Act("freeze"), Act("reset"), Act("partition"), Act("delay"),
+                  Act("kill", (("share", 0.2),), at=0.5)), jobs_s=2, lies=0.34),
         Scenario("long", "all faults, some liars", 12, 120,
                  (Act("skew"), Act("loss", (("p", 0.002),)), Act("delay"), Act("reset"), Act("crash"), Act("power"),
                   Act("freeze"), Act("partition"), Act("isolate"), Act("clog"), Act("jump"), Act("bitflip"),
                   Act("replayed", (("share", 0.05),)), Act("false-beats", (("share", 0.05),))),
-                 unreachable=0.1),
+                 settle_s=60, unreachable=0.1),
     )
 }  # fmt: skip

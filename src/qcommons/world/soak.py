@@ -23,7 +23,8 @@ SMALL: dict[str, tuple[int, int, float]] = {
     "join": (2, 9, 4), "join-slowly": (3, 8, 6), "large": (6, 16, 6), "churn": (3, 8, 10), "partition-heal": (4, 9, 8),
     "partitions": (3, 8, 15), "bootstrap-dies": (3, 8, 6), "kill-third": (4, 9, 6), "freeze": (3, 7, 12),
     "islands": (4, 8, 6), "nat": (3, 8, 10), "foreign": (2, 6, 5), "away": (3, 6, 15), "weather": (3, 8, 8),
-    "disks": (3, 7, 15), "liars": (6, 10, 8), "flood": (4, 6, 4), "long": (3, 8, 20),
+    "disks": (3, 7, 15), "liars": (6, 10, 8), "flood": (4, 6, 4), "find": (6, 12, 5), "blobs": (3, 7, 15),
+    "jobs": (3, 5, 4), "jobs-faults": (3, 5, 8), "jobs-liars": (4, 6, 4), "jobs-all": (4, 6, 8), "long": (3, 8, 20),
 }  # fmt: skip
 
 

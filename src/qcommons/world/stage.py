@@ -7,13 +7,15 @@ that a test can put a toy or a broken core there.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from qcommons.base.seeds import stream
 from qcommons.mesh import peer_record
-from qcommons.mesh.events import Answer, Ask, Asked, Begin, MyAddresses, OpenDoor, OpenTopic, Publish, Reached
+from qcommons.mesh.events import Answer, Ask, Asked, Begin, MyAddresses, MyOffers, OpenDoor, OpenTopic, Publish, Reached
+from qcommons.mesh.peerbook import CAP
 from qcommons.mesh.records import PeerId
 from qcommons.pqc import signing
 from qcommons.pqc.identity import NodeKey, node_hash
@@ -21,6 +23,7 @@ from qcommons.world.double import Double, Oracle
 from qcommons.world.draws import Draws
 from qcommons.world.host import Host, Life, Machine
 from qcommons.world.liars import LIARS, Liar
+from qcommons.world.memories import remember
 from qcommons.world.network import Wall
 from qcommons.world.real import RealCrypto, real_key
 from qcommons.world.scenarios import Scenario
@@ -37,27 +40,30 @@ RECORDS_A_NODE = 3  # that are about at a time: its last two and one under way
 ANSWER_NS = 3_000_000  # what the door's owner takes for an answer
 VERSION = "world"
 
-CoreMaker = Callable[[Any, str, np.random.Generator], Machine]
+CoreMaker = Callable[[Any, str, np.random.Generator, int], Machine]
 
 
-def mesh_core(crypto: Any, network: str, rng: np.random.Generator) -> Machine:
+def mesh_core(crypto: Any, network: str, rng: np.random.Generator, book_cap: int = CAP) -> Machine:
     """The core that a node runs."""
     from qcommons.mesh.core import MeshCore
 
-    return MeshCore(crypto, network, VERSION, rng)
+    return MeshCore(crypto, network, VERSION, rng, book_cap=book_cap)
 
 
 class Stage:
-    """gone: nodes that are never started again, by number. walls: partitions that stand, by moment."""
+    """gone: nodes that are never started again, by number. walls: partitions that stand, by moment. book_cap: records
+    that each node keeps."""
 
     def __init__(
         self, scenario: Scenario, seed: int, nodes: int, core: CoreMaker = mesh_core, crypto: str = "double"
     ) -> None:  # fmt: skip
         self.scenario = scenario
         self.seed = seed
+        self.book_cap = scenario.book or CAP
         self.oracle = Oracle(seed)
         self._keys: dict[int, NodeKey] | None = None if crypto == "double" else {}
         self._is_wired = crypto == "wire"
+        self.seen: Any = None  # who is told of the work of nodes (`hirings.py`), where they have any
         self.world = Simulator(seed, self._make)
         self.gone: set[int] = set()
         self.walls: dict[int, Wall] = {}
@@ -92,6 +98,8 @@ class Stage:
     def open(self) -> None:
         """Every node starts at its time."""
         hosts = self.world.hosts
+        if self.scenario.book:
+            remember(self, self.scenario.book)
         for host in hosts:
             at_ns = int(self.scenario.join_s * S_NS * host.index / max(1, len(hosts)))
             self.world.call(at_ns, lambda host=host: self.start(host))  # type: ignore[misc]  # mypy 11886
@@ -108,6 +116,8 @@ class Stage:
         self.world.post(now_ns, life, OpenDoor(DOOR))
         self.world.post(now_ns, life, OpenTopic(TOPIC))
         self.world.post(now_ns, life, MyAddresses((host.address,)))
+        if host.offers:
+            self.world.post(now_ns, life, MyOffers(host.offers))
         for contact in self._contacts(host):
             self.world.post(now_ns, life, Reached("", contact.address, contact.peer, True))
 
@@ -185,6 +195,8 @@ class Stage:
         hosts, row = self.world.hosts, self.scenario
         if host.network == FOREIGN:
             return [hosts[0]]
+        if row.book:
+            return []  # those that it remembers
         if row.contacts and host.index:
             draws = Draws(stream(self.seed, "world", "contacts", host.index))
             return draws.some(hosts[: host.index], row.contacts)
@@ -193,7 +205,12 @@ class Stage:
 
     def _make(self, host: Host) -> tuple[Machine, Any]:
         crypto = self._crypto(host)
-        core = self._core(crypto, host.network, stream(self.seed, "world", "core", host.index, host.lives))
+        rng = stream(self.seed, "world", "core", host.index, host.lives)
+        core = self._core(crypto, host.network, rng, self.book_cap)
+        if self.scenario.jobs_s and not host.role:
+            from qcommons.world.jobnode import JobNode  # engines and jobs, for runs that need them
+
+            core = JobNode(core, crypto, host, self.seed, self.seen, self.key_of)
         if self._is_wired and self._keys is not None:
             from qcommons.mesh.tls import TlsContext  # OpenSSL, for runs that need it
             from qcommons.world.wired import Wired
@@ -202,13 +219,18 @@ class Stage:
         if not host.role:
             return core, crypto
         draws = Draws(stream(self.seed, "world", "liar", host.index, host.lives))
-
-        def sign(object_type: str, payload: bytes) -> bytes:
-            if self._keys is not None:
-                return signing.sign(self._keys[host.index], object_type, host.network, payload)
-            return self.oracle.sign(host.key, object_type, host.network, payload)
-
+        sign = partial(self.sign, host)
         return Liar(core, LIARS[host.role], draws, host, sign, self.world.hosts), crypto
+
+    def key_of(self, peer: bytes) -> bytes:
+        """Public key of a node."""
+        return next(host.key for host in self.world.hosts if host.peer == peer)
+
+    def sign(self, host: Host, object_type: str, payload: bytes) -> bytes:
+        """Signed with the key of `host`, past its core."""
+        if self._keys is not None:
+            return signing.sign(self._keys[host.index], object_type, host.network, payload)
+        return self.oracle.sign(host.key, object_type, host.network, payload)
 
     def _crypto(self, host: Host) -> Any:
         if self._keys is None:
