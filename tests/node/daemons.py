@@ -50,7 +50,7 @@ class Daemon:
         self._wrapper = wrapper
         self.home = home
         self._options = {"port": 0, **(options or {})}
-        self._env = {**os.environ, "QCOMMONS_HOME": str(home), "QCOMMONS_WORKERS": "2", **(env or {})}
+        self.env = {**os.environ, "QCOMMONS_HOME": str(home), "QCOMMONS_WORKERS": "2", **(env or {})}
         self.process: subprocess.Popen[bytes]
         self.ready: dict[str, Any] = {}
         self.start()
@@ -58,7 +58,7 @@ class Daemon:
     def start(self) -> None:
         reader, writer = os.pipe()
         words = ["-m", "qcommons.node.daemon", "--ready-fd", str(writer), "--options", json.dumps(self._options)]
-        self.process = subprocess.Popen([*self._wrapper, sys.executable, *words], pass_fds=[writer], env=self._env)
+        self.process = subprocess.Popen([*self._wrapper, sys.executable, *words], pass_fds=[writer], env=self.env)
         os.close(writer)
         said = b""
         until = time.monotonic() + READY_S

@@ -18,9 +18,12 @@ from tests.jobs.making import done
 from qcommons.base.effects import Effect, Note, Run, Send, Stop, Store, WakeAt, Woken
 from qcommons.jobs.machine import ItemsEnded, PieceEnded
 from qcommons.jobs.outcomes import Outcome
+from qcommons.jobs.plan.combine import combined
 from qcommons.jobs.records import Piece
+from qcommons.jobs.work_events import MESH, ToMesh
 from qcommons.node.core import NodeCore
-from qcommons.node.messages import Begin, Event, Seal, Sealed
+from qcommons.node.dealing import SELF, Dealing
+from qcommons.node.messages import Begin, Combine, Combined, Event, Seal, Sealed
 from qcommons.node.owner import OwnerLimits, Sense
 from qcommons.node.recovery import kept
 
@@ -73,6 +76,7 @@ class SmallWorld:
         crash_at: int | None = None,
         take_ns: Callable[[Piece], int] = lambda piece: S,
         outcome: Callable[[int], Outcome] = lambda index: done({"00": 1000}),
+        dealing: Dealing | None = None,
     ) -> None:
         self.disk = disk
         self.now_ns = now_ns
@@ -85,7 +89,8 @@ class SmallWorld:
         self._take_ns, self._outcome = take_ns, outcome
         self._due: list[tuple[int, int, Any]] = []
         self._order = itertools.count()
-        self.core = NodeCore(workers, limits or OwnerLimits(), sense)
+        self.left: list[ToMesh] = []  # what left for other nodes
+        self.core = NodeCore(workers, limits or OwnerLimits(), sense, dealing)
         begin: Begin = kept(disk, clean=False)
         self.give(begin)
 
@@ -125,12 +130,19 @@ class SmallWorld:
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
+            case Send(to, message) if to == SELF:
+                self.at(self.now_ns, message)
+            case Send(to, message) if to == MESH:
+                self.left.append(message)
             case Send():
                 self.sent.append((self.now_ns, effect))
             case WakeAt(at_ns, token):
                 self.at(max(at_ns, self.now_ns), Woken(token))
             case Run(_, Seal(numbers)):
                 self.at(self.now_ns + S // 100, Sealed(numbers, dict.fromkeys(numbers, b"signed")))
+            case Run(_, Combine(job_id, plan, outcomes)):
+                found = combined(plan, dict(enumerate(outcomes)), partial=True)
+                self.at(self.now_ns + S // 100, Combined(job_id, tuple(found[k] for k in range(len(plan.parts)))))
             case Run(piece_id, piece):
                 self.busy.add(piece_id)
                 self.ran.append((self.now_ns, piece_id))

@@ -6,16 +6,20 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.jobs.making import done
 from tests.jobs.making import job as make_job
 from tests.node.small_world import ANY_TIME, Crash, Disk, S, SmallWorld
 
-from qcommons.base.effects import Send
+from qcommons.base.effects import Run, Send, Woken
 from qcommons.base.errors import Corrupt
 from qcommons.base.ids import job_id
 from qcommons.base.seeds import stream
-from qcommons.jobs.outcomes import Killed
+from qcommons.jobs.outcomes import Done, Killed, TooLarge
 from qcommons.jobs.records import Job, Phase
+from qcommons.node import answered as answers
+from qcommons.node import core
 from qcommons.node.core import CRASHES_MAX, NodeCore
+from qcommons.node.dealing import SELF
 from qcommons.node.keys import job_key, past, result_key
 from qcommons.node.messages import (
     CancelJob,
@@ -27,6 +31,7 @@ from qcommons.node.messages import (
     PolicySet,
     Refusal,
     ResumeAsked,
+    Seal,
     Sensed,
     Submit,
     Taken,
@@ -57,6 +62,20 @@ def timeline(disk: Disk, number: int) -> list[tuple[str, str]]:
     folder = f"phase/{number:012d}/"
     phases = [msgspec.msgpack.decode(value, type=Phase) for _, value in disk.scan(folder, past(folder))]
     return [(phase.state, phase.cause) for phase in phases]
+
+
+def test_what_is_signed_has_passed_the_disk_first() -> None:
+    """The timer may fire just after a job ended, whose result is on its way to the disk: an event for the core itself
+    comes once what stands before it lies there."""
+    world = SmallWorld(Disk())
+    world.give(submit(0))
+    while result_key(0) not in world.disk.table:
+        world.run(world.now_ns + S // 100)
+    (leaving,) = world.core.handle(Woken(core.SEAL), world.now_ns)
+    assert isinstance(leaving, Send) and leaving.to == SELF
+    (seal,) = world.core.handle(leaving.message, world.now_ns)
+    assert isinstance(seal, Run) and seal.piece == Seal((0,))
+    assert world.core.handle(Woken(core.SEAL), world.now_ns) == [], "once"
 
 
 def test_a_job_is_on_disk_before_it_is_acknowledged_and_ends_with_one_result_and_a_receipt() -> None:
@@ -179,7 +198,7 @@ def test_a_waiting_job_can_be_cancelled_and_passes_its_deadline_where_it_waits()
     world.give(CancelJob("c", a_job(0).id, "no longer needed"))
     assert world.answers("c") == [Kept()] and entry(world.disk, 0).state == "cancelled"
     world.run(until_ns=10 * S)
-    assert entry(world.disk, 1).state == "failed" and "PastDeadline" in entry(world.disk, 1).cause
+    assert entry(world.disk, 1).state == "failed" and "within the deadline" in entry(world.disk, 1).cause
 
 
 def test_draining_ends_when_nothing_runs_and_suspends_what_is_late() -> None:
@@ -284,7 +303,7 @@ def test_a_worker_killed_from_outside_is_given_its_piece_again() -> None:
 def test_guests_that_fill_their_part_of_the_queue_leave_room_for_each_other_and_for_the_owner(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("qcommons.node.core.WAITING_MAX", 16)
+    monkeypatch.setattr("qcommons.node.desk.WAITING_MAX", 16)
     world = SmallWorld(Disk())
     world.give(PauseAsked("p", Pause(0, None, False, "home")))
     taken: dict[str, int] = {}
@@ -298,3 +317,42 @@ def test_guests_that_fill_their_part_of_the_queue_leave_room_for_each_other_and_
     for number in range(40, 50):
         world.give(submit(number))
     assert [isinstance(world.answers(f"t{number}")[0], Taken) for number in range(40, 50)] == [True] * 8 + [False] * 2
+
+
+def test_a_sweep_whose_answers_are_more_than_is_kept_is_stopped_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came before is kept; what runs is stopped, since nobody could have its answer."""
+    one = len(msgspec.msgpack.encode(done({"00": 1000})))
+    monkeypatch.setattr(core, "ANSWER_BYTES_MAX", 8 * one)
+    world = SmallWorld(Disk(), take_ns=lambda piece: S * len(piece.items))
+    world.give(submit(0, runs=40))
+    world.run()
+    ended, outcomes = entry(world.disk, 0), answered(world.disk, 0).outcomes
+    kept = [outcome for outcome in outcomes if isinstance(outcome, Done)]
+    assert ended.state == "failed" and "what a node keeps of one job" in ended.cause
+    assert 0 < len(kept) < 40 and outcomes.count(TooLarge(8 * one)) == 40 - len(kept)
+    assert not world.core.desk.held and not world.busy
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+def test_a_result_that_the_store_would_not_take_is_a_failed_job(runs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fits in the order of the runs is kept; no record that is written is larger than the store takes."""
+    monkeypatch.setattr(core, "RECORD_BYTES_MAX", 3000)
+    monkeypatch.setattr(answers, "ANSWER_BYTES_MAX", 2500)
+    small, large = done({"00": 1000}), done({format(bits, "09b"): 1 for bits in range(512)})
+    world = SmallWorld(Disk(), workers=1, outcome=lambda index: small if index else large)
+    world.give(submit(0, runs=runs))
+    world.run()
+    outcomes = answered(world.disk, 0).outcomes
+    assert outcomes == (TooLarge(2500), *(small,) * (runs - 1))
+    assert entry(world.disk, 0).state == answered(world.disk, 0).phase.state == "failed"
+    assert timeline(world.disk, 0)[-1][0] == "failed"
+    assert world.disk.table["receipt/000000000000"] == b"signed"
+
+
+def test_a_job_that_is_too_large_to_be_kept_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core, "RECORD_BYTES_MAX", 1000)
+    world = SmallWorld(Disk())
+    world.give(submit(0, runs=100))
+    (refused,) = world.answers("t0")
+    assert isinstance(refused, Refusal) and refused.who == "resources" and "allowed 1000 bytes" in refused.what
+    assert not world.disk.scan("job/", past("job/"))

@@ -284,3 +284,23 @@ def test_the_log_is_json_and_says_what_happened(node: Daemon, client: httpx.Clie
     lines = [json.loads(line) for line in client.get("/v1/logs", params={"last": 50}).json()["lines"]]
     assert any(line["event"] == "job" and line["state"] == "done" for line in lines)
     assert all("at_ns" in line for line in lines)
+
+
+def test_programs_of_guests_that_take_long_to_read_hold_up_neither_the_owner_nor_the_end(tmp_path: Path) -> None:
+    """A loop of a line can ask for any time. They were read in the threads that the end of the node needs too."""
+    loops = "OPENQASM 3.0; qubit q; for int i in [0:1900000] { x q; }"
+    with Daemon(tmp_path / "home") as node, node.client() as owner, contextlib.ExitStack() as stack:
+        token = owner.post("/v1/tokens", json={"principal": "eve"}).json()["token"]
+        run(owner, seed=1)
+        port = int(node.ready["url"].rpartition(":")[2])
+        body = json.dumps(submission(loops)).encode()
+        head = f"POST /v1/jobs HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer {token}\r\n"
+        for _ in range(12):
+            link = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            link.sendall(f"{head}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+        time.sleep(1.0)
+        begun = time.monotonic()
+        run(owner, seed=2)
+        assert time.monotonic() - begun < 5.0
+        owner.post("/v1/shutdown", json={"drain_s": 0})
+        assert node.process.wait(15.0) == 0

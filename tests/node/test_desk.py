@@ -7,7 +7,7 @@ from tests.jobs.making import job
 
 from qcommons.jobs.machine import JobMachine
 from qcommons.node.desk import Desk, Held
-from qcommons.node.records import Entry, Form
+from qcommons.node.records import Entry, Form, Spec
 
 
 def held(number: int, who: str = "home") -> Held:
@@ -16,7 +16,7 @@ def held(number: int, who: str = "home") -> Held:
         number=number, id=made.id, principal=who, state="accepted", cause="", since_ns=0, submitted_ns=0, deadline_ns=0,
         runs=1, size_bytes=10,
     )  # fmt: skip
-    return Held(entry, JobMachine(made, 0), Form())
+    return Held(entry, JobMachine(made, 0), Spec(made, Form()))
 
 
 def order(desk: Desk) -> list[str]:

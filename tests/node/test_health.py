@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qcommons.node.api.mesh_records import PeerRow
+from qcommons.node.api.mesh_records import PeerRow, PeerState, Relation
 from qcommons.node.api.records import Trouble
 from qcommons.node.health import (
     Pending,
@@ -25,7 +25,7 @@ FULL = disk_trouble("full", "the disk is full", 5 * S, "free some space")
 
 def test_all_is_well_says_what_is_done() -> None:
     assert worst(()) == "green"
-    assert sentence((), 0, 0, 0) == "All is well: nothing to do."
+    assert sentence((), 0, 0, 0) == "All is well: no job runs or waits."
     assert sentence((), 2, 5, 0) == "All is well: 2 running, 5 waiting."
 
 
@@ -60,8 +60,10 @@ def test_a_clock_that_drifts_is_no_trouble() -> None:
 DAY = 86_400 * S
 
 
-def row(state: str, cause: str, since_ns: int, node: str = "qn1aaaaaaaaaaaaaaaa") -> PeerRow:
-    return PeerRow(node=node, level="red", state=state, cause=cause, since_ns=since_ns)
+def row(
+    state: PeerState, cause: str, since_ns: int, node: str = "qn1aaaaaaaaaaaaaaaa", relation: Relation = "invited"
+) -> PeerRow:
+    return PeerRow(node=node, level="red", state=state, cause=cause, since_ns=since_ns, relation=relation)
 
 
 def test_a_peer_that_vanished_is_yellow_with_cause_since_who_and_what_to_do() -> None:
@@ -80,14 +82,14 @@ def test_a_peer_that_vanished_is_yellow_with_cause_since_who_and_what_to_do() ->
     [
         row("away", "as its record says", 0),
         row("away", "said goodbye, as planned", 0),
-        row("lost", "said goodbye", 0),
-        row("lost", "said goodbye; tcp/10.0.0.2:8741: refused", 0),
+        row("stopped", "said goodbye", 0),
+        row("lost", "no sign of life for 15 s", 0, relation="stranger"),
         row("lost", "no sign of life for 15 s", -2 * DAY),  # no news any more
         row("suspect", "no sign of life for 5 s", 0),
         row("denied", "the owner denied it", 0),
     ],
 )
-def test_who_left_with_a_word_or_long_ago_is_no_trouble(gone: PeerRow) -> None:
+def test_who_left_with_a_word_or_long_ago_or_was_never_chosen_is_no_trouble(gone: PeerRow) -> None:
     assert lost_trouble([gone], 60 * S) is None
 
 

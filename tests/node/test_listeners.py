@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,7 +12,7 @@ from tests.node.small_world import Disk
 from qcommons.base.effects import Store
 from qcommons.base.errors import UsageError
 from qcommons.node import listeners
-from qcommons.node.keys import event_key
+from qcommons.node.keys import event_key, own_events_of, own_key
 from qcommons.node.listeners import Listeners
 from qcommons.node.records import NodeEvent
 
@@ -26,7 +27,7 @@ def put(disk: Disk, one: NodeEvent) -> None:
 
 async def follow(many: Listeners, since: int, count: int, who: str = "home") -> list[int]:
     seen: list[int] = []
-    async for one in many.follow(since, who, "home"):
+    async for one in many.follow(since, who):
         if one is not None:
             seen.append(one.seq)
         if len(seen) == count:
@@ -53,14 +54,51 @@ def test_fifty_listeners_lose_nothing_whether_they_are_early_or_late() -> None:
     asyncio.run(scene())
 
 
-def test_a_guest_sees_only_its_own_events() -> None:
+class CountingDisk(Disk):
+    scans = 0
+
+    def scan(self, first: str, past: str, *, limit: int | None = None, reverse: bool = False) -> Any:
+        self.scans += 1
+        return super().scan(first, past, limit=limit, reverse=reverse)
+
+
+def put_own(disk: Disk, place: int) -> None:
+    one = msgspec.structs.replace(event(2 * place + 1), seq=place)
+    disk.apply([Store(own_key(own_events_of("alice"), place), msgspec.msgpack.encode(one))])
+
+
+def test_a_guest_follows_its_own_events_under_numbers_that_tell_nothing_of_others() -> None:
     async def scene() -> None:
         disk = Disk()
         many = Listeners(disk, 0)
         for seq in range(10):
             put(disk, event(seq))
+            if seq % 2:
+                put_own(disk, seq // 2)
             many.tell(event(seq))
-        assert await follow(many, 0, 5, who="alice") == [1, 3, 5, 7, 9]
+        assert many.next_seq("home") == 10 and many.next_seq("alice") == 5 and many.next_seq("bob") == 0
+        assert await follow(many, 0, 5, who="alice") == [0, 1, 2, 3, 4]
+
+    asyncio.run(scene())
+
+
+def test_a_guest_is_woken_by_its_own_events_alone() -> None:
+    """Else each event of the owner would cost a look at the disk for each stream of each guest."""
+
+    async def scene() -> None:
+        disk = CountingDisk()
+        many = Listeners(disk, 0)
+        listening = asyncio.create_task(follow(many, 0, 1, who="alice"))
+        await asyncio.sleep(0)
+        looks = disk.scans
+        for seq in range(0, 1000, 2):  # the owner's
+            put(disk, event(seq))
+            many.tell(event(seq))
+            await asyncio.sleep(0)
+        assert disk.scans == looks and not listening.done()
+        put_own(disk, 0)
+        many.tell(event(1001))
+        assert await asyncio.wait_for(listening, 5) == [0]
 
     asyncio.run(scene())
 
@@ -69,7 +107,7 @@ def test_silence_is_broken_by_heartbeats(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(listeners, "HEARTBEAT_S", 0.01)
 
     async def scene() -> None:
-        async for one in Listeners(Disk(), 0).follow(0, "home", "home"):
+        async for one in Listeners(Disk(), 0).follow(0, "home"):
             assert one is None
             break
 

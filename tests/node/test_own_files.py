@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from qcommons.base.errors import Unavailable, UsageError
+from qcommons.node import config
 from qcommons.node.logbook import Logbook, newest
 from qcommons.node.own_files import check_own, claim, open_own
 from qcommons.node.tokens import owner_token
@@ -76,6 +77,33 @@ def test_what_somebody_else_left_in_the_home_is_named(tmp_path: Path, kind: str,
     make_foreign(planted)
     with pytest.raises(UsageError, match=f"'keys' belongs to user {STRANGER}"):
         claim(home)
+
+
+@pytest.mark.parametrize("name", ["keys", "blobs", "config.toml", "calibration.json", "node.db", "token"])
+def test_a_link_in_the_place_of_what_the_home_holds_is_refused(tmp_path: Path, name: str) -> None:
+    """Its keys would be written where it leads, whoever put it there."""
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    home.mkdir(mode=0o700)
+    elsewhere.mkdir()
+    (home / name).symlink_to(elsewhere)
+    with pytest.raises(UsageError, match="links are not followed") as refused:
+        claim(home)
+    assert refused.value.where == str(home / name)
+    (home / name).rename(home / "mine")  # another name is nobody's business
+    assert claim(home) is None
+
+
+def test_settings_are_not_read_nor_written_through_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QCOMMONS_HOME", str(tmp_path))
+    planted = tmp_path / "planted.toml"
+    planted.write_text("[share]\nenabled = true\n")
+    (tmp_path / "config.toml").symlink_to(planted)
+    for use in (config.load, lambda: config.set_value("limits.workers", "3"), lambda: config.unset("share.enabled")):
+        with pytest.raises(UsageError, match="links are not followed"):
+            use()
+    values, troubles = config.survey({})
+    assert values["share.enabled"].value == 0 and "links are not followed" in str(troubles[0])
+    assert planted.read_text() == "[share]\nenabled = true\n"
 
 
 def test_a_home_that_others_can_replace_is_refused(tmp_path: Path) -> None:

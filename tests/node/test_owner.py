@@ -238,17 +238,51 @@ def test_deny_wins_and_an_empty_allow_lets_everybody_in(
         assert principal in refused.what and refused.where in ("policy.allow", "policy.deny")
 
 
+@pytest.mark.parametrize(
+    ("policy", "purpose", "taken"),
+    [
+        (Policy(deny=("purpose:mining",)), "mining", False),
+        (Policy(deny=("purpose:mining",)), "folding", True),
+        (Policy(deny=("purpose:mining",)), "", True),
+        (Policy(allow=("purpose:folding",)), "folding", True),
+        (Policy(allow=("purpose:folding",)), "mining", False),
+        (Policy(allow=("purpose:folding",)), "", False),
+        (Policy(allow=("purpose:folding",), deny=("principal:ada",)), "folding", False),
+        (Policy(deny=("tag:mining",)), "mining", True),  # a purpose is no tag
+    ],
+)
+def test_campaigns_are_taken_and_refused_by_name(policy: Policy, purpose: str, taken: bool) -> None:
+    refused = admit(OwnerLimits(), policy, principal="ada", purpose=purpose)
+    assert (refused is None) is taken
+    assert admit(OwnerLimits(), Policy(deny=("purpose:x",)), principal=HOME, purpose="x") is not None
+
+
 def test_the_owner_is_called_alike_everywhere() -> None:
     assert HOME == OWNER
 
 
-@pytest.mark.parametrize("text", ["*", "principal:home", "tag:chem/2024", " tag:a ", "principal:qn1abc@x.org"])
+@pytest.mark.parametrize(
+    "text", ["*", "principal:home", "tag:chem/2024", " tag:a ", "principal:qn1abc@x.org", "purpose:folding-2027"]
+)
 def test_rules_are_read(text: str) -> None:
     assert parse_rule(text) == text.strip()
 
 
 @pytest.mark.parametrize(
-    "text", ["", "home", "user:x", "tag:", "tag:-x", "tag:a b", "principal:ä", "**", "tag:" + "x" * 129, "tag:a\nb"]
+    "text",
+    [
+        "",
+        "home",
+        "user:x",
+        "tag:",
+        "tag:-x",
+        "tag:a b",
+        "principal:ä",
+        "**",
+        "tag:" + "x" * 129,
+        "tag:a\nb",
+        "purpose:",
+    ],
 )
 def test_what_is_no_rule_is_refused_with_the_form(text: str) -> None:
     with pytest.raises(UsageError, match="principal:NAME, tag:NAME") as caught:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from qcommons.base.errors import Corrupt, PeerError, UsageError
-from qcommons.node.backup import key_folder
+from qcommons.node.backup import key_folder, restore
 from qcommons.node.ownership import Ownership, owner_of
 from qcommons.pqc.certificates import check_certificate, decode_link, encode_link
 from qcommons.pqc.identity import NodeKey
@@ -33,6 +33,33 @@ def test_a_certificate_travels_from_the_owner_to_its_node(tmp_path: Path) -> Non
     shown = theirs.of_node(NODE.hash, NOW_S)
     assert shown is not None
     assert check_certificate(decode_link(encode_link(shown[1])), "commons", NODE.hash, NOW_S) == issued.certificate
+
+
+def test_the_owners_key_is_made_in_a_home_of_ones_own_only(tmp_path: Path) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    home.mkdir(mode=0o700)
+    elsewhere.mkdir()
+    (home / "keys").symlink_to(elsewhere)
+    issued = Ownership(tmp_path / "owner").certify(NODE.hash, 60, None, NOW_S)
+    mine = Ownership(home)
+    for use in (
+        lambda: mine.certify(NODE.hash, 60, None, NOW_S),
+        lambda: mine.accept(encode_link(issued.link), NODE.hash, NOW_S),
+        lambda: mine.revoke([issued.id], None, NOW_S),
+        lambda: restore(home, "owner", bytes(32), None),
+    ):
+        with pytest.raises(UsageError, match="links are not followed"):
+            use()
+    assert list(elsewhere.iterdir()) == []
+    (home / "keys").unlink()
+    (home / "keys").mkdir(mode=0o700)
+    (home / "keys" / "owner").symlink_to(elsewhere)
+    with pytest.raises(UsageError, match="links are not followed"):
+        mine.accept_revocations(encode_link(Ownership(tmp_path / "owner").revoke([issued.id], None, NOW_S)[1]))
+    assert list(elsewhere.iterdir()) == []
+    home.chmod(0o777)
+    with pytest.raises(UsageError, match="others can write"):
+        restore(home, "owner", bytes(32), None)
 
 
 def test_a_certificate_of_another_node_or_time_is_not_kept(tmp_path: Path) -> None:

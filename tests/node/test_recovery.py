@@ -12,7 +12,7 @@ from qcommons.base.errors import Corrupt
 from qcommons.jobs.records import Phase
 from qcommons.node.journal import EVENTS_KEPT, Journal, spec_bytes
 from qcommons.node.keys import event_key, job_key, number_of, past, phase_key, spec_key
-from qcommons.node.records import Answered, Entry, Form
+from qcommons.node.records import Answered, Entry, Form, Spec
 from qcommons.node.recovery import kept
 
 ENTRY = Entry(
@@ -24,7 +24,7 @@ ENTRY = Entry(
 def a_running_job() -> Disk:
     disk, journal = Disk(), Journal()
     made = job(2)
-    effects = journal.accepted(ENTRY, spec_bytes(made, Form((2,), True, False)))
+    effects = journal.accepted(ENTRY, spec_bytes(Spec(made, Form((2,), True, False))))
     effects += journal.phases(ENTRY, [(0, Phase("accepted", "submitted", 1)), (1, Phase("running", "", 2))])
     effects += journal.ends(ENTRY, 0, ((1, done({"00": 1000})),))
     disk.apply([effect for effect in effects if isinstance(effect, Store)])
@@ -39,7 +39,7 @@ def test_an_empty_disk_begins_at_zero() -> None:
 def test_an_open_job_comes_back_with_its_history_and_its_outcomes() -> None:
     begin = kept(a_running_job(), clean=False)
     (found,) = begin.jobs
-    assert found.entry == ENTRY and found.form == Form((2,), True, False) and found.job == job(2)
+    assert found.entry == ENTRY and found.spec == Spec(job(2), Form((2,), True, False))
     assert [phase.state for phase in found.history] == ["accepted", "running"]
     assert [index for index, _ in found.ends] == [1] and found.ends_kept == 1
     assert (begin.next_number, begin.next_seq, begin.events_from) == (4, 2, 0)

@@ -17,8 +17,10 @@ from qcommons.base.errors import Corrupt, QCommonsError, Unavailable, UsageError
 from qcommons.circuits.program import Op, Program
 from qcommons.circuits.wire import encode
 from qcommons.jobs.outcomes import NotStarted, Outcome
-from qcommons.node import config
+from qcommons.node import config, jobs_door
+from qcommons.node.api.answers import json_parts
 from qcommons.node.api.records import NewToken, Pausing, PolicyChange, ProgramText, Submission
+from qcommons.node.archives import Archivist
 from qcommons.node.core import NodeCore
 from qcommons.node.daemon import NodeDoor
 from qcommons.node.frames import RunPiece
@@ -31,8 +33,11 @@ from qcommons.node.owner_door import NodeFacts
 from qcommons.node.recent import Recent
 from qcommons.node.recovery import kept
 from qcommons.node.shell import Shell, SteadyClock
+from qcommons.node.sources import GUESTS
 from qcommons.node.store import Store
 from qcommons.node.tokens import Tokens
+from qcommons.node.workers import WorkerPool
+from qcommons.pqc.identity import NodeKey
 
 WIRE = encode(Program(2, (("c", 2),), (Op("h", (0,)), Op("cx", (0, 1)), Op("measure", (0,), (), (0,)))))
 BELL = Submission(programs=(ProgramText(wire=WIRE),), shots=1000, seed=3)
@@ -52,7 +57,7 @@ class QuickPool:
 
     def submit(
         self, call: RunPiece, on_ends: Any, on_over: Any, *, memory_bytes: int = 0, cpu_s: float = 0.0,
-        on_trying: Any = None,
+        on_trying: Any = None, lane: str = "run",
     ) -> object:  # fmt: skip
         def answer() -> None:
             if self.death is None:
@@ -98,7 +103,8 @@ class Scene:
             lambda: values,
             Counter(),
         )
-        self.door = NodeDoor((self.shell, self.listeners, recent, lambda: (60.0, None, 1000)), owner)
+        archivist = Archivist(NodeKey(bytes(32)), "commons", store, home)
+        self.door = NodeDoor((self.shell, self.listeners, recent, lambda: (60.0, None, 1000), archivist), owner)
         self.shell.deliver(kept(store, clean=True))
 
 
@@ -117,11 +123,13 @@ def test_a_job_goes_in_and_its_result_comes_out_from_memory_and_from_disk(tmp_pa
         taken = await s.door.submit(BELL, "home")
         view = await s.door.ended(taken.job, "home", 5)
         assert (view.state, view.runs, view.answered, view.n_qubits, view.shots) == ("done", 1, 1, 2, 1000)
-        spec, answered = s.door.result(taken.job, "home")
+        said = b"".join(json_parts(*s.door.result(taken.job, "home").read()))
         s.door._recent._ended.clear()
-        assert s.door.result(taken.job, "home") == (spec, answered)
+        stored = s.door.result(taken.job, "home")
+        assert stored.size_bytes > 0 and b"".join(json_parts(*stored.read())) == said
         assert s.door.job(taken.job, "home") == view
-        assert [job.id for job in s.door.jobs("home", state="done", tag=None, limit=5, before=None).jobs] == [taken.job]
+        listed = await s.door.jobs("home", state="done", tag=None, limit=5, before=None)
+        assert [job.id for job in listed.jobs] == [taken.job]
         assert s.door.why(taken.job, "home").who == "nobody"
 
     play(tmp_path, scene)
@@ -148,7 +156,79 @@ def test_others_see_their_own_jobs_only(tmp_path: Path) -> None:
         assert s.door.job(taken.job, "home").principal == "alice"
         with pytest.raises(UsageError, match="no job"):
             s.door.job(taken.job, "bob")
-        assert s.door.jobs("bob", state=None, tag=None, limit=5, before=None).jobs == ()
+        assert (await s.door.jobs("bob", state=None, tag=None, limit=5, before=None)).jobs == ()
+
+    play(tmp_path, scene)
+
+
+def test_no_number_that_a_guest_sees_tells_of_what_is_others(tmp_path: Path) -> None:
+    async def scene(s: Scene) -> None:
+        own = []
+        for number in range(5):
+            for who in ("home", "bob", "home"):
+                await s.door.submit(BELL, who)
+            own.append((await s.door.submit(BELL, "alice")).job)
+            await s.door.ended(own[-1], "alice", 5)
+            listed = await s.door.jobs("alice", state=None, tag=None, limit=1, before=None)
+            assert (listed.total, listed.more) == (number + 1, number or None)
+            assert s.door.next_seq("alice") == 5 * (number + 1)  # accepted, planned, running, assembling, done
+        first = await s.door.jobs("alice", state=None, tag=None, limit=3, before=None)
+        second = await s.door.jobs("alice", state="done", tag=None, limit=3, before=first.more)
+        assert [job.id for job in (*first.jobs, *second.jobs)] == own[::-1] and second.more is None
+        assert (await s.door.jobs("alice", state="failed", tag=None, limit=3, before=None)).jobs == ()
+        assert (await s.door.jobs("carol", state=None, tag=None, limit=3, before=None)).total == 0
+        assert (await s.door.jobs("home", state=None, tag=None, limit=3, before=None)).total == 20
+
+    play(tmp_path, scene)
+
+
+def test_a_guests_list_costs_as_much_as_it_has(tmp_path: Path) -> None:
+    async def scene(s: Scene) -> None:
+        for who in ["home"] * 30 + ["alice"]:
+            await s.door.submit(BELL, who)
+        await s.door.ended((await s.door.submit(BELL, "home")).job, "home", 5)
+        read = 0
+        rows = s.store._rows
+
+        def counted(query: str, parameters: tuple[Any, ...]) -> list[Any]:
+            nonlocal read
+            found = rows(query, parameters)
+            read += len(found)
+            return found
+
+        s.store._rows = counted  # type: ignore[method-assign]
+        await s.door.jobs("bob", state=None, tag=None, limit=100, before=None)
+        assert read == 0
+        await s.door.jobs("alice", state=None, tag=None, limit=100, before=None)
+        assert read <= 3
+
+    play(tmp_path, scene)
+
+
+def test_a_job_whose_answer_is_too_much_for_a_guest_is_refused_before_it_is_kept(tmp_path: Path) -> None:
+    async def scene(s: Scene) -> None:
+        wide = encode(Program(20, (), tuple(Op("h", (qubit,)) for qubit in range(20))))
+        asked = Submission(programs=(ProgramText(wire=wide),) * 4, batch=True, statevector=True)
+        with pytest.raises(Unavailable, match="a job of a guest may take 32 MiB") as refused:
+            await s.door.submit(asked, "eve")
+        assert refused.value.exit_code == 3
+        assert (await s.door.jobs("eve", state=None, tag=None, limit=1, before=None)).total == 0
+
+    play(tmp_path, scene)
+
+
+def test_what_a_guest_sends_to_be_read_is_stopped_after_its_time(tmp_path: Path) -> None:
+    async def scene(s: Scene) -> None:
+        s.shell.pool = pool = WorkerPool(1)
+        try:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(jobs_door, "GUESTS", GUESTS._replace(all_s=0.01))  # a worker starts in no less
+                asked = Submission(programs=(ProgramText(qasm="OPENQASM 3.0; qubit q; x q;"),))
+                with pytest.raises(Unavailable, match=r"longer than 0.01 s") as refused:
+                    await s.door.submit(asked, "eve")
+                assert refused.value.exit_code == 3
+        finally:
+            await asyncio.to_thread(pool.close)
 
     play(tmp_path, scene)
 
@@ -156,8 +236,8 @@ def test_others_see_their_own_jobs_only(tmp_path: Path) -> None:
 def test_pages_of_jobs_follow_each_other(tmp_path: Path) -> None:
     async def scene(s: Scene) -> None:
         taken = [(await s.door.submit(BELL, "home")).job for _ in range(7)]
-        first = s.door.jobs("home", state=None, tag=None, limit=4, before=None)
-        second = s.door.jobs("home", state=None, tag=None, limit=4, before=first.more)
+        first = await s.door.jobs("home", state=None, tag=None, limit=4, before=None)
+        second = await s.door.jobs("home", state=None, tag=None, limit=4, before=first.more)
         assert [job.id for job in (*first.jobs, *second.jobs)] == taken[::-1]
         assert first.total == 7 and first.more is not None and second.more is None
 

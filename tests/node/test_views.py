@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import msgspec
-from tests.jobs.making import done
 
-from qcommons.jobs.outcomes import Misused, OutOfMemory
+from qcommons.jobs.outcomes import ErrorInfo, Misused, Outcome, OutOfMemory, error_of
 from qcommons.jobs.records import Phase
 from qcommons.node.api.records import AttemptView
 from qcommons.node.gate import Gate
 from qcommons.node.owner import OwnerLimits, Pause, Sense
-from qcommons.node.records import Answered, Entry
+from qcommons.node.records import Entry
 from qcommons.node.views import attempt_text, job_view, why_ended, why_running, why_waiting
 
 S = 1_000_000_000
@@ -20,8 +19,8 @@ ENTRY = Entry(
 )  # fmt: skip
 
 
-def answered(*outcomes: object) -> Answered:
-    return Answered(job_id=ENTRY.id, outcomes=outcomes, phase=Phase("failed", "", 0), submitted_ns=0)  # type: ignore[arg-type]
+def errors(*outcomes: Outcome) -> list[ErrorInfo]:
+    return [error for outcome in outcomes if (error := error_of(outcome)) is not None]
 
 
 def test_a_job_held_back_by_its_owner_says_who_until_when_and_what_helps() -> None:
@@ -54,10 +53,10 @@ def test_a_running_job_says_how_far_it_is() -> None:
 
 
 def test_an_ended_job_names_the_first_error_and_whose_move_it_is() -> None:
-    assert why_ended(ENTRY, answered(done({"00": 1}))).who == "nobody"
-    bad = why_ended(ENTRY, answered(done({"00": 1}), Misused("no such gate", "a.qasm:1:2"), Misused("x")))
+    assert why_ended(ENTRY, []).who == "nobody"
+    bad = why_ended(ENTRY, errors(Misused("no such gate", "a.qasm:1:2"), Misused("x")))
     assert bad.who == "caller" and bad.cause == "a.qasm:1:2: no such gate (and 1 more run)" and "change" in bad.action
-    assert why_ended(ENTRY, answered(OutOfMemory(1 << 30))).who == "resources"
+    assert why_ended(ENTRY, errors(OutOfMemory(1 << 30))).who == "resources"
 
 
 def test_a_view_shows_the_better_cause_and_the_timeline() -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,10 +18,11 @@ from tests.node.making import BELL, FAULTY, THREE, eventually, faulty_node, is_r
 from qcommons.base.errors import Corrupt, QCommonsError, Unavailable, UsageError
 from qcommons.jobs.outcomes import Cancelled, Crashed, NotStarted, Outcome
 from qcommons.node.embedded import EmbeddedNode
-from qcommons.node.frames import Parse
-from qcommons.node.workers import WorkerPool, default_size
+from qcommons.node.frames import Parse, Source
+from qcommons.node.workers import Lane, WorkerPool, default_size
 
 GIB = 1 << 30
+LOOPS_PER_S = 200_000  # gates of a loop that a worker reads in a second, about
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +188,46 @@ def test_a_call_stopped_while_it_waits_never_reaches_a_worker() -> None:
     pool.close()
     pool.submit(call, ends.append, lambda over: overs.put(("late", over)))
     assert isinstance(overs.get(timeout=5)[1], NotStarted)
+
+
+def lanes(pool: WorkerPool, said: queue.SimpleQueue[str]) -> Callable[[str, Lane, float], None]:
+    """A call that says its name once it is over, and takes about that many seconds of a worker."""
+
+    def ask(name: str, lane: Lane, seconds: float) -> None:
+        text = b"OPENQASM 3.0; qubit q; for int i in [0:%d] { x q; }" % (seconds * LOOPS_PER_S)
+        call = Parse((Source(text, name),), 2_000_000, GIB, 60.0)
+        pool.submit(call, lambda _: None, lambda _: said.put(name), lane=lane)
+
+    return ask
+
+
+def test_reading_goes_before_running_and_beside_it_while_all_workers_are_busy() -> None:
+    said: queue.SimpleQueue[str] = queue.SimpleQueue()
+    pool = WorkerPool(1)
+    try:
+        ask = lanes(pool, said)
+        ask("long", "run", 3.0)
+        ask("next", "run", 0.0)
+        ask("read", "read", 0.0)
+        assert [said.get(timeout=20) for _ in range(3)] == ["read", "long", "next"]
+    finally:
+        pool.close()
+
+
+def test_what_guests_read_takes_no_worker_and_leaves_the_owner_a_spare_one() -> None:
+    said: queue.SimpleQueue[str] = queue.SimpleQueue()
+    pool = WorkerPool(1)
+    try:
+        ask = lanes(pool, said)
+        ask("guest", "apart", 9.0)
+        ask("run", "run", 0.0)
+        assert said.get(timeout=20) == "run"
+        ask("run long", "run", 9.0)
+        ask("read", "read", 0.0)
+        assert said.get(timeout=20) == "read"
+    finally:
+        pool.close()
+    assert pool.pids() == []
 
 
 def test_the_default_size_is_the_cores_this_process_may_use_up_to_four() -> None:

@@ -23,6 +23,7 @@ import msgspec
 from qcommons.base.errors import Corrupt, PeerError, Unavailable, UsageError
 from qcommons.node.home import LOCK_FILE, NETWORK
 from qcommons.node.lock import HomeLock, read_lock
+from qcommons.node.own_files import check_own_folder, claim
 from qcommons.pqc.certificates import owner_id
 from qcommons.pqc.identity import NodeKey, node_id_of_hash
 from qcommons.pqc.keyfile import LIGHT, STRONG, Purpose, Scrypt, create, key_facts, key_file, load, load_or_create
@@ -157,8 +158,11 @@ def successions(home: Path, present: bytes, network: str = NETWORK) -> tuple[byt
 
 @contextlib.contextmanager
 def _stopped(home: Path, purpose: Purpose) -> Iterator[None]:
-    """No node runs here, nor starts meanwhile: it holds its key in memory, and would go on under the old one."""
+    """No node runs here, nor starts meanwhile: it holds its key in memory, and would go on under the old one. Of the
+    owner's key it knows nothing, and may run; in both cases the home is this user's alone."""
     if purpose == "owner":
+        claim(home)
+        check_own_folder(_folder(key_folder(home), purpose))
         yield
         return
     path = home / LOCK_FILE
@@ -167,6 +171,7 @@ def _stopped(home: Path, purpose: Purpose) -> Iterator[None]:
         what = f"a node runs in this home (process {holder.pid}) and holds its key; stop it first: qcommons down"
         raise Unavailable(what, where=str(home))
     with HomeLock(path):
+        check_own_folder(_folder(key_folder(home), purpose))
         yield
 
 

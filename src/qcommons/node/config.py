@@ -8,6 +8,7 @@ change the file in place: comments stay, and a file that would not load is never
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
@@ -27,6 +28,7 @@ from qcommons.node.home import home_path
 from qcommons.node.hours import read_hours
 from qcommons.node.memory import default_limit_bytes
 from qcommons.node.mesh import settings as mesh
+from qcommons.node.own_files import check_own
 from qcommons.node.owner import OwnerLimits
 from qcommons.node.workers import default_size
 
@@ -143,8 +145,9 @@ SETTINGS: tuple[Setting, ...] = (
             "when work runs, as in `Mon-Fri 18:00-08:00, Sat-Sun`; outside them it is suspended; empty: always"),
     Setting("limits.idle", "QCOMMONS_IDLE", "min", lambda: 0, _minutes, _or_off(lambda value: f"{value} min"),
             "work only after so long without input by a person, and until the next; 0 or off: always"),
-    Setting("limits.load", "QCOMMONS_LOAD", "load a core", lambda: 0.0, _share, _or_off(str),
-            "start no work while others use more of each core, as in 0.5 or 50%; 0 or off: always"),
+    Setting("limits.load", "QCOMMONS_LOAD", "load a core", lambda: 0.0, _share,
+            _or_off(lambda value: f"{100 * value:g} %"),
+            "start no work while others use more of each core, as in 50% or 0.5; 0 or off: always"),
     Setting("limits.battery", "QCOMMONS_BATTERY", "%", lambda: 0, _percent, lambda value: f"{value} %",
             "on battery work only above this charge; 0: as on mains; 100 or never: not on battery"),
     Setting("api.port", "QCOMMONS_PORT", "port", lambda: API_PORT, _whole(0, 65_535), str,
@@ -188,7 +191,7 @@ def load(
     Raises:
         UsageError: an unreadable file, an unknown key, a value out of range; `where` names it.
     """
-    values, troubles = _collect(flags or {}, os.environ if environ is None else environ, path or config_path())
+    values, troubles = _collect(flags or {}, os.environ if environ is None else environ, path)
     if troubles:
         raise troubles[0]
     return values
@@ -196,14 +199,17 @@ def load(
 
 def survey(environ: Mapping[str, str] | None = None, path: Path | None = None) -> tuple[Settings, list[UsageError]]:
     """As `load`, but with every trouble in a list; a setting that cannot be read has its default."""
-    return _collect({}, os.environ if environ is None else environ, path or config_path())
+    return _collect({}, os.environ if environ is None else environ, path)
 
 
 def _collect(
-    flags: Mapping[str, float | str | None], environ: Mapping[str, str], path: Path
+    flags: Mapping[str, float | str | None], environ: Mapping[str, str], given: Path | None
 ) -> tuple[dict[str, Value], list[UsageError]]:
     values: dict[str, Value] = {}
+    path = config_path() if given is None else given
     try:
+        if given is None:
+            _own_path()
         filed, troubles = _entries(_read_bytes(path), path)
     except UsageError as error:
         filed, troubles = {}, [error]
@@ -347,7 +353,7 @@ def set_value(key: str, text: str, path: Path | None = None) -> Value:
     """
     row = _known(key)
     value = row.read(text, row.key)
-    path = config_path() if path is None else path
+    path = _own_path() if path is None else path
     _edit(path, row, text)
     return Value(value, f"file {path}")
 
@@ -359,7 +365,15 @@ def unset(key: str, path: Path | None = None) -> bool:
         UsageError: an unknown key, a file that would not load afterwards: nothing is written.
         Unavailable: the file cannot be written.
     """
-    return _edit(config_path() if path is None else path, _known(key), None)
+    return _edit(_own_path() if path is None else path, _known(key), None)
+
+
+def _own_path() -> Path:
+    """The user's own file, which no link leads away from. Raises UsageError."""
+    path = config_path()
+    with contextlib.suppress(OSError):  # reading it says what that is
+        check_own(path)
+    return path
 
 
 def _known(key: str) -> Setting:

@@ -26,13 +26,19 @@ from qcommons.base.clock import elapsed_s
 from qcommons.base.effects import Note
 from qcommons.base.errors import QCommonsError
 from qcommons.base.units import s_to_ns
+from qcommons.jobs.asks import Ask
 from qcommons.jobs.machine import ENDS
 from qcommons.jobs.outcomes import ErrorInfo
+from qcommons.jobs.work_events import Sharing
 from qcommons.node import config, health
 from qcommons.node.api.app import Api
 from qcommons.node.api.door import OWNER
 from qcommons.node.api.server import ApiServer
+from qcommons.node.archives import Archivist
+from qcommons.node.clerks import Clerks
 from qcommons.node.core import NodeCore
+from qcommons.node.dealing import Dealing
+from qcommons.node.dev import worker_command
 from qcommons.node.frames import Calibrate, Calibration
 from qcommons.node.home import DRAIN_S, LOCK_FILE, TOKEN_FILE, Home
 from qcommons.node.jobs_door import JobsDoor
@@ -40,6 +46,8 @@ from qcommons.node.keys import CLEAN, past
 from qcommons.node.listeners import Listeners
 from qcommons.node.lock import HomeLock
 from qcommons.node.logbook import Logbook
+from qcommons.node.memory import default_limit_bytes
+from qcommons.node.mesh.notes import readable
 from qcommons.node.mesh.settings import mesh_settings
 from qcommons.node.mesh.slot import MeshSlot
 from qcommons.node.messages import Drain, Ended, Sensed
@@ -52,9 +60,11 @@ from qcommons.node.records import Entry, NodeEvent
 from qcommons.node.recovery import decoded, kept
 from qcommons.node.sealing import Sealer
 from qcommons.node.sensors import Sensors
+from qcommons.node.sharing import offers_of, sharing_of
 from qcommons.node.shell import Shell, SteadyClock
 from qcommons.node.store import Store
 from qcommons.node.tokens import Token, Tokens, owner_token
+from qcommons.node.work_parts import work_parts
 from qcommons.node.workers import WorkerPool
 from qcommons.pqc.identity import NodeKey
 from qcommons.pqc.keyfile import PASSPHRASE_BYTES_MAX, load_or_create
@@ -143,7 +153,9 @@ class Daemon:
             )  # fmt: skip
             url = await self.server.start()
             try:
-                await self._mesh.start(mesh_settings(self._settings), key, disk, path, self._offers)
+                await self._mesh.start(
+                    mesh_settings(self._settings), key, disk, path, lambda: offers_of(self._settings)
+                )
             except BaseException:
                 await self.server.stop(grace_s=0.0)
                 raise
@@ -152,6 +164,7 @@ class Daemon:
             clean = disk.get(CLEAN) is not None or not disk.scan("event/", past("event/"), limit=1)
             disk.apply([(CLEAN, None)])
             self.shell.deliver(kept(disk, clean=clean))
+            self._mesh.open_work(self.shell, self._sharing)
             self._timers = [asyncio.create_task(self._sense()), asyncio.create_task(self._calibrate())]
             self._stack = stack.pop_all()
         self._door_made = door
@@ -164,6 +177,7 @@ class Daemon:
         """Serve no more, end the workers, leave everything on disk."""
         for timer in self._timers:
             timer.cancel()
+        self._door_made.close()
         await self._mesh.stop()
         await self.server.stop(grace_s=2.0)
         await self.shell.close()
@@ -185,12 +199,14 @@ class Daemon:
 
     def _shell(self, disk: Store, key: NodeKey, stack: contextlib.ExitStack) -> Shell:
         settings = self._settings
-        pool = WorkerPool(int(float(settings["limits.workers"].value)))
+        pool = WorkerPool(int(float(settings["limits.workers"].value)), worker_command(self.home.path))
         stack.callback(pool.close)
         pool.constants = self.home.constants()
         limits = config.owner_limits(settings)
-        core = NodeCore(pool.size, limits, self._look(limits, []))
-        sealer = Sealer(key, str(settings["mesh.network"].value), disk)
+        network = str(settings["mesh.network"].value)
+        core = NodeCore(pool.size, limits, self._look(limits, []), Dealing(work_parts(key, network)))
+        sealer = Sealer(key, network, disk)
+        self._run_bytes = limits.memory_bytes or default_limit_bytes(pool.size)
         return Shell(
             core,
             disk,
@@ -200,6 +216,7 @@ class Daemon:
             on_note=self._on_note,
             on_event=self._on_event,
             on_ended=self._on_ended,
+            clerks=Clerks(key.hash, network, disk),
         )
 
     def _door(self, disk: Store, key: NodeKey, token: str, path: Path) -> NodeDoor:
@@ -223,7 +240,8 @@ class Daemon:
             self._ended,
             self._mesh,
         )
-        return NodeDoor((self.shell, self._listeners, self._recent, self._defaults), owner)
+        archivist = Archivist(key, str(self._settings["mesh.network"].value), disk, path)
+        return NodeDoor((self.shell, self._listeners, self._recent, self._defaults, archivist), owner)
 
     def _gauges(self) -> dict[str, Callable[[], float]]:
         shell = self.shell
@@ -231,6 +249,7 @@ class Daemon:
         return {
             "qcommons_jobs_waiting": lambda: shell.core.desk.waiting,
             "qcommons_jobs_running": lambda: len(shell.core.desk.running),
+            "qcommons_jobs_on_mesh": lambda: len(shell.core.desk.abroad),
             "qcommons_workers_alive": lambda: len(shell.pool.pids()),
             "qcommons_store_waiting": lambda: shell.disk.waiting,
             "qcommons_store_trouble": lambda: float(shell.disk.trouble is not None),
@@ -247,14 +266,8 @@ class Daemon:
             int(float(self._settings["limits.operations"].value)),
         )
 
-    def _offers(self) -> tuple[str, ...]:
-        """What strangers may ask of this node: nothing unless the owner shares."""
-        if not self._settings["share.enabled"].value:
-            return ()
-        from qcommons.node.mesh.offers import offers
-
-        limits = self._settings
-        return offers(int(float(limits["limits.memory"].value)), int(limits["limits.qubits"].value))
+    def _sharing(self, ask: Ask | None) -> Sharing:
+        return sharing_of(self._settings, self.shell.core, self._run_bytes, ask)
 
     def _reload(self) -> config.Settings:
         self._settings = config.load()
@@ -303,7 +316,7 @@ class Daemon:
     def _on_note(self, note: Note) -> None:
         if note.name == "job_phase":
             return  # an event says so once it is on disk
-        self._log(note.name, **note.facts)
+        self._log(note.name, **readable(note.facts))
         if note.name == "worker_died":
             self.metrics.count("qcommons_worker_deaths", how=str(note.facts["how"]))
         elif note.name == "job_refused":

@@ -69,6 +69,7 @@ def run(
     deadline_s: float | None = None,
     memory_bytes: int | None = None,
     progress: Progress | None = None,
+    on: str = "here",
 ) -> Result | Results:
     """Run a circuit, or a batch of them, on this machine.
 
@@ -90,6 +91,7 @@ def run(
         memory_bytes: limit of one run (default: `limits.memory`, else 80 % of what is free, shared by
             the workers).
         progress: called with (runs that have ended, runs in all) on this thread while the job runs.
+        on: "here"; "mesh" needs a running node, see `Node.run`.
 
     Returns:
         Result for one program at one point, else Results: each run of a batch carries its own error.
@@ -102,5 +104,5 @@ def run(
     return default_node().run(
         program, shots=shots, observable=observable, amplitudes=amplitudes, statevector=statevector, bind=bind,
         noise=noise, seed=seed, engine=engine, method=method, deadline_s=deadline_s, memory_bytes=memory_bytes,
-        progress=progress,
+        progress=progress, on=on,
     )  # fmt: skip

@@ -10,21 +10,25 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import shlex
 import shutil
 import socket
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
 
 from qcommons.base.errors import Unavailable, UsageError
+from qcommons.node.process import WORKER_COMMAND
 from qcommons.pqc.keyfile import load_or_create
 
-__all__ = ["MARK_FILE", "DevFolder", "check_loopback", "is_dev"]
+__all__ = ["MARK_FILE", "DevFolder", "check_loopback", "is_dev", "worker_command"]
 
 MARK_FILE = "development.json"
 FOLDER_FILE = "folder.json"
 LOOPBACK = "127.0.0.1"
+LYING_WORKER = "qcommons.world.lying_worker"
 
 
 class Folder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,9 +39,25 @@ class Folder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ports: tuple[int, ...]
 
 
+class Mark(msgspec.Struct, frozen=True):
+    """What `MARK_FILE` says. liar: the row of the zoo by which the node's workers lie, "" for an honest node."""
+
+    folder: str
+    node: int
+    liar: str = ""
+
+
 def is_dev(home: Path) -> bool:
     """Whether a home holds a development key."""
     return (home / MARK_FILE).exists()
+
+
+def worker_command(home: Path) -> tuple[str, ...]:
+    """How the node of this home starts its workers: as any, unless it is a development node that was told to lie."""
+    if not is_dev(home):
+        return WORKER_COMMAND
+    liar = msgspec.json.decode((home / MARK_FILE).read_bytes(), type=Mark).liar
+    return (*WORKER_COMMAND[:-1], LYING_WORKER, liar) if liar else WORKER_COMMAND
 
 
 def check_loopback(home: Path, listen: str) -> None:
@@ -63,8 +83,9 @@ class DevFolder:
             return []
         return [self._home(place) for place in range(len(self._read().ports)) if self._home(place).exists()]
 
-    def make(self, count: int, *, seed: str | None, workers: int) -> list[Path]:
-        """Homes of the first `count` nodes; those that are there stay.
+    def make(self, count: int, *, seed: str | None, workers: int, liars: Mapping[int, str] | None = None) -> list[Path]:
+        """Homes of the first `count` nodes; those that are there stay. liars: row of the zoo by node, from 0, from its
+        next start on; "" makes it honest again.
 
         Raises:
             UsageError: they were made from another seed. Unavailable: the folder cannot be written.
@@ -76,6 +97,8 @@ class DevFolder:
             for place, home in enumerate(homes):
                 if not is_dev(home):
                     self._make_home(folder, place, home, workers)
+                if place in (liars or {}):
+                    self._mark(place, home, (liars or {})[place])
         except OSError as error:
             raise Unavailable(f"cannot make the homes: {error.strerror}", where=str(self.path)) from None
         return homes
@@ -94,7 +117,8 @@ class DevFolder:
         if path.exists():
             known = self._read()
             if seed is not None and seed != known.seed:
-                what = "the nodes here have another seed; stop and delete them first: qcommons dev down --remove"
+                down = f"qcommons dev down --remove --folder {shlex.quote(str(self.path))}"
+                what = f"the nodes here have another seed; stop and delete them first: {down}"
                 raise UsageError(what, where="--seed")
         else:
             text = secrets.token_hex(16) if seed is None else seed
@@ -114,10 +138,13 @@ class DevFolder:
             f"# a development node: its key comes from a seed\n"
             f"[api]\nport = 0\n\n[limits]\nworkers = {workers}\n\n"
             f'[mesh]\nnetwork = "{folder.network}"\nlisten = "loopback"\nport = {folder.ports[place]}\n'
-            f'bootstrap = "{bootstrap}"\n'
+            f'bootstrap = "{bootstrap}"\n\n[share]\nenabled = true\n'
         )
         _write(home / "config.toml", settings.encode())
-        _write(home / MARK_FILE, msgspec.json.encode({"folder": str(self.path), "node": place}))  # last: it is whole
+        self._mark(place, home)  # last: it is whole
+
+    def _mark(self, place: int, home: Path, liar: str = "") -> None:
+        _write(home / MARK_FILE, msgspec.json.encode(Mark(str(self.path), place, liar)))
 
     def _home(self, place: int) -> Path:
         return self.path / f"node-{place + 1}"

@@ -11,7 +11,7 @@ import queue
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
@@ -32,13 +32,18 @@ from qcommons.jobs.results import Result, Results
 from qcommons.node import edge
 from qcommons.node.config import DEADLINE_S
 from qcommons.node.driver import Driver, Progress
-from qcommons.node.frames import Calibrate, Calibration, Constants, Trying, Value
+from qcommons.node.frames import Calibrate, Calibration, Constants, Planned, Trying, Value
 from qcommons.node.home import Home
 from qcommons.node.memory import default_limit_bytes
 from qcommons.node.process import WORKER_COMMAND
+from qcommons.node.records import Form
 from qcommons.node.sources import Reader
 from qcommons.node.submission import positive, submission
+from qcommons.node.terms import terms_of
 from qcommons.node.workers import WorkerPool
+
+if TYPE_CHECKING:
+    from qcommons.node.api.quote_records import Quote
 
 __all__ = ["EmbeddedNode"]
 
@@ -105,18 +110,71 @@ class EmbeddedNode:
         deadline_s: float | None = None,
         memory_bytes: int | None = None,
         progress: Progress | None = None,
+        on: str = "here",
         on_trying: Callable[[Trying], None] | None = None,
     ) -> Result | Results:
         """See `default.run`. on_trying: told from another thread what a worker attempts, and its predicted cost."""
         accepted_ns = time.monotonic_ns()
+        _check_here(on)
+        asked = edge.asked(shots, observable, amplitudes, statevector)
+        job, form = self._job(
+            program, asked, accepted_ns, bind=bind, noise=noise, seed=seed, engine=engine, method=method,
+            deadline_s=deadline_s, memory_bytes=memory_bytes,
+        )  # fmt: skip
+        ended = self._drive(job, accepted_ns, progress, on_trying)
+        results = assemble(job, ended, accepted_ns, shape=form.shape, scalar=form.scalar)
+        if self._calibrate:
+            self._calibrate_later()
+        if not form.single:
+            return results
+        results[0].raise_for_error()
+        return results[0]
+
+    def quote(
+        self,
+        program: Any,
+        *,
+        shots: int | None = None,
+        observable: Any = None,
+        amplitudes: Any = None,
+        statevector: bool = False,
+        on: str = "here",
+        **more: Any,
+    ) -> Quote:
+        """What `run` with the same arguments would take; nothing is run. Raises as `run`, for whatever cannot be run.
+
+        more: bind, noise, seed, engine, method, deadline_s, memory_bytes.
+        """
+        from qcommons.node.planner import Planner
+        from qcommons.node.quoting import quote_here
+
+        _check_here(on)
+        job, _ = self._job(program, edge.asked(shots, observable, amplitudes, statevector), time.monotonic_ns(), **more)
+        if job.settled:
+            _raise(next(iter(job.settled.values())))
+        return quote_here(Planner(self.pool), job, self.pool.size)
+
+    def _job(
+        self,
+        program: Any,
+        request: edge.Asked,
+        accepted_ns: int,
+        *,
+        bind: Any = None,
+        noise: Any = None,
+        seed: int | None = None,
+        engine: str | None = None,
+        method: str | None = None,
+        deadline_s: float | None = None,
+        memory_bytes: int | None = None,
+    ) -> tuple[Job, Form]:
+        """The job, its programs read in a worker. Raises what is wrong with a single run."""
         seconds = positive("deadline_s", self._deadline_s if deadline_s is None else deadline_s)
         until_ns = deadline_ns(accepted_ns, min(seconds, 1e9))
         circuits, batch = edge.circuits(program, left_s(until_ns, time.monotonic_ns()))
-        request = edge.asked(shots, observable, amplitudes, statevector)
         points, shape = edge.points(bind)
         channels = edge.noise_of(noise)
         cards = self._reader.cards(circuits, until_ns, seconds)
-        single = not batch and shape is None
         parallel = min(self.pool.size, len(circuits) * len(points))
         allowed = self._memory_bytes if memory_bytes is None else memory_bytes
         limit_bytes = default_limit_bytes(parallel) if allowed is None else int(positive("memory_bytes", allowed))
@@ -124,17 +182,11 @@ class EmbeddedNode:
             cards, points, request, batch=batch, seed=seed, noise=channels, engine=engine, method=method,
             limits=Limits(memory_bytes=limit_bytes, seconds=left_s(until_ns, time.monotonic_ns())), deadline_s=seconds,
         )  # fmt: skip
+        single = not batch and shape is None
         if single and job.settled:
             _raise(job.settled[0])
         grid = ((len(circuits),) if batch else ()) + (shape or ())
-        ended = self._drive(job, accepted_ns, progress, on_trying)
-        results = assemble(job, ended, accepted_ns, shape=grid, scalar=request.scalar)
-        if self._calibrate:
-            self._calibrate_later()
-        if not single:
-            return results
-        results[0].raise_for_error()
-        return results[0]
+        return job, Form(grid, request.scalar, single)
 
     def cancel(self, job: str, cause: str = "asked by the caller") -> bool:
         """Cancel a running job (see `jobs`), from any thread: its open runs end as cancelled. False: it is over."""
@@ -156,8 +208,8 @@ class EmbeddedNode:
         """
         until_ns = deadline_ns(time.monotonic_ns(), 30 + 10 * budget_s)
         (outcome,) = self._reader.gather(Calibrate(budget_s), 1, until_ns, 0.0)
-        if isinstance(outcome, Card):
-            raise Corrupt("a worker answered the calibration with a program")
+        if isinstance(outcome, Card | Planned):
+            raise Corrupt("a worker answered the calibration with something else")
         if not isinstance(outcome, Calibration):
             _raise(outcome)
         self.pool.constants = outcome.constants
@@ -196,6 +248,15 @@ class EmbeddedNode:
                         self.home.keep(value)
 
         self.pool.submit(Calibrate(CALIBRATE_S, known), keep, lambda _: None)
+
+
+def _check_here(on: str) -> None:
+    if terms_of(on).on != "here":
+        what = (
+            "an embedded run is done in this process; jobs on the mesh go through a node: qcommons up -d, then "
+            "Node.connect().run(...) or qcommons run --on mesh"
+        )
+        raise UsageError(what, where="on", limit="here")
 
 
 def _raise(outcome: Outcome) -> NoReturn:

@@ -11,11 +11,12 @@ import struct
 import msgspec
 
 from qcommons.jobs.outcomes import Outcome
-from qcommons.jobs.records import Card, Piece
+from qcommons.jobs.plan.records import Plan, Price
+from qcommons.jobs.records import Card, Job, Piece
 
 __all__ = [
-    "Calibrate", "Calibration", "Call", "Configure", "Constants", "Ended", "Parse", "RunPiece", "Source", "Trying",
-    "Value", "pack",
+    "Calibrate", "Calibration", "Call", "Configure", "Constants", "Ended", "Parse", "PlanJob", "Planned", "PutTogether",
+    "RunPiece", "Source", "Trying", "Value", "pack",
 ]  # fmt: skip
 
 Constants = dict[str, dict[str, float]]  # engine -> constant -> value
@@ -67,10 +68,37 @@ class Calibrate(msgspec.Struct, frozen=True, tag=True):
     known: Calibration | None = None
 
 
-Call = Configure | RunPiece | Parse | Calibrate
+class PlanJob(msgspec.Struct, frozen=True, tag=True):
+    """Plan a job for the mesh. plan: the row that the user wants. parallel: places of all peers. memory_bytes: that a
+    run may use at the largest, 0 where nobody said. every: price all rows, for a quote. price_per_giga: the cheapest
+    ask, base units for 10^9 work units; None where none is known."""
+
+    job: Job
+    plan: str | None
+    parallel: int
+    memory_bytes: int = 0
+    every: bool = False
+    price_per_giga: int | None = None
 
 
-Value = Outcome | Card | Calibration
+class Planned(msgspec.Struct, frozen=True, tag=True):
+    """prices: of one run of each program of the plan's job."""
+
+    plan: Plan
+    prices: tuple[Price, ...]
+
+
+class PutTogether(msgspec.Struct, frozen=True, tag=True):
+    """Put the answers that were asked together from the outcomes of the plan's runs."""
+
+    plan: Plan
+    outcomes: tuple[Outcome, ...]
+
+
+Call = Configure | RunPiece | Parse | Calibrate | PlanJob | PutTogether
+
+
+Value = Outcome | Card | Calibration | Planned
 
 
 class Trying(msgspec.Struct, frozen=True):

@@ -44,10 +44,11 @@ class Gate:
         """Why a submission is not taken, with numbers."""
         job = asked.job
         refused = admit(
-            self.limits,
+            OwnerLimits() if job.on == "mesh" else self.limits,  # they say what may run on this machine
             self.policy,
             principal=job.principal,
             tags=asked.tags,
+            purpose=job.purpose or "",
             qubits=max(card.n_qubits for card in job.programs),
             shots=shots_of(asked),
             memory_bytes=job.limits.memory_bytes,

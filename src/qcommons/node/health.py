@@ -22,7 +22,7 @@ __all__ = [
 
 JUMP_NS = 5_000_000_000  # drift of a clock is no jump
 GONE_NS = 86_400 * 10**9  # a peer that is lost for longer is no news; `qcommons peers` still shows it
-GOODBYE = "said goodbye"  # how membership begins the cause of a peer that was stopped: nothing is broken
+
 PATIENCE_NS = 15 * 10**9  # an invitation is dialled several times within it
 SHORT = 16  # characters of a node id that commands take for the whole
 
@@ -34,7 +34,7 @@ def worst(troubles: tuple[Trouble, ...]) -> Literal["green", "yellow", "red"]:
 
 def sentence(troubles: tuple[Trouble, ...], running: int, waiting: int, now_ns: int) -> str:
     """What a person wants to know first."""
-    work = f"{running} running, {waiting} waiting" if running or waiting else "nothing to do"
+    work = f"{running} running, {waiting} waiting" if running or waiting else "no job runs or waits"
     if not troubles:
         return f"All is well: {work}."
     first = next((trouble for trouble in troubles if trouble.level == "red"), troubles[0])
@@ -101,8 +101,9 @@ class Pending(msgspec.Struct, frozen=True):
 
 
 def lost_trouble(peers: Iterable[PeerRow], now_ns: int) -> Trouble | None:
-    """Peers that vanished without a word. One that was stopped, planned its absence or is long gone is no trouble."""
-    gone = [row for row in peers if row.state == "lost" and not row.cause.startswith(GOODBYE)]
+    """Chosen peers that vanished without a word. One that was stopped, planned its absence or is long gone is no
+    trouble, nor is a stranger: in a mesh of many some come and go all the time."""
+    gone = [row for row in peers if row.state == "lost" and row.relation != "stranger"]
     gone = sorted((row for row in gone if now_ns - row.since_ns < GONE_NS), key=lambda row: (row.since_ns, row.node))
     if not gone:
         return None

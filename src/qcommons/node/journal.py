@@ -9,8 +9,9 @@ import msgspec
 
 from qcommons.base.effects import Effect, Store
 from qcommons.jobs.outcomes import Outcome
-from qcommons.jobs.records import Job, Phase
+from qcommons.jobs.records import Phase
 from qcommons.node.keys import (
+    derived_key,
     ends_key,
     event_key,
     id_key,
@@ -23,7 +24,8 @@ from qcommons.node.keys import (
     spec_key,
     unsealed_key,
 )
-from qcommons.node.records import Answered, Entry, Form, NodeEvent, Spec
+from qcommons.node.own_lists import OwnLists
+from qcommons.node.records import Answered, Entry, NodeEvent, Spec
 
 __all__ = ["EVENTS_KEPT", "Journal"]
 
@@ -33,11 +35,12 @@ _pack = msgspec.msgpack.Encoder().encode
 
 
 class Journal:
-    """next_seq: of the next event. first_seq: of the oldest that is kept."""
+    """next_seq: of the next event. first_seq: of the oldest that is kept. own: what each guest has."""
 
-    def __init__(self, next_seq: int = 0, first_seq: int = 0) -> None:
+    def __init__(self, next_seq: int = 0, first_seq: int = 0, own: OwnLists | None = None) -> None:
         self.next_seq = next_seq
         self.first_seq = first_seq
+        self._own = OwnLists() if own is None else own
 
     def event(self, kind: str, now_ns: int, **facts: Fact) -> list[Effect]:
         """One event, and the oldest forgotten if there are too many."""
@@ -55,6 +58,7 @@ class Journal:
             Store(id_key(entry.id), _pack(entry.number)),
             Store(open_key(entry.number), b""),
         ]
+        effects += self._own.job(entry)
         if entry.request is not None:
             effects.append(Store(request_key(entry.principal, entry.request), _pack(entry.number)))
         return effects
@@ -64,12 +68,20 @@ class Journal:
         effects: list[Effect] = []
         for place, phase in fresh:
             effects.append(Store(phase_key(entry.number, place), _pack(phase)))
-            effects += self.event("job", phase.since_ns, job=entry.id, state=phase.state, cause=phase.cause,
-                                  principal=entry.principal)  # fmt: skip
+            facts: dict[str, Fact] = {
+                "job": entry.id, "state": phase.state, "cause": phase.cause, "principal": entry.principal,
+            }  # fmt: skip
+            effects += self.event("job", phase.since_ns, **facts)
+            effects += self._own.event(entry, "job", phase.since_ns, facts)
         return [*effects, Store(job_key(entry.number), _pack(entry))]
 
-    def ends(self, entry: Entry, place: int, ends: tuple[tuple[int, Outcome], ...]) -> list[Effect]:
+    def ends(self, entry: Entry, place: int, ends: tuple[tuple[int, Outcome | None], ...]) -> list[Effect]:
+        """Outcomes as they come; None takes one back."""
         return [Store(ends_key(entry.number, place), _pack(ends))]
+
+    def derived(self, entry: Entry, outcomes: tuple[Outcome, ...]) -> list[Effect]:
+        """The outcomes of a plan's runs, all there."""
+        return [Store(derived_key(entry.number), _pack(outcomes))]
 
     def result(self, entry: Entry, answered: Answered, ends_kept: int) -> list[Effect]:
         """The one result; the partial ones are no longer needed."""
@@ -85,5 +97,5 @@ class Journal:
         return [Store(receipt_key(number), receipts), Store(unsealed_key(number), None)]
 
 
-def spec_bytes(job: Job, form: Form) -> bytes:
-    return _pack(Spec(job, form))
+def spec_bytes(spec: Spec) -> bytes:
+    return _pack(spec)

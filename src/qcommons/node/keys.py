@@ -7,6 +7,7 @@ Flow: core -> *keys* -> Store(key, value) -> store; store -> *keys* -> core (aft
     phase/NUMBER/K      Phase: its timeline
     ends/NUMBER/K       [(index, outcome)]: runs that are answered while others are not; gone once it has ended
     result/NUMBER       Answered: the one result
+    derived/NUMBER      [outcome]: of the runs of its plan, where those are not the ones that were asked
     receipt/NUMBER      bytes: its signed receipts
     open/NUMBER         nothing: there while the job is open
     unsealed/NUMBER     nothing: there from its end until its receipts are signed
@@ -16,7 +17,11 @@ Flow: core -> *keys* -> Store(key, value) -> store; store -> *keys* -> core (aft
     owner/pause         Pause
     owner/policy        Policy
     node/clean          nothing: there if the node ended by itself the last time
+    own/WHO/job/PLACE   the NUMBER of the job that is PLACE of all jobs of this guest (`own_lists.py`)
+    own/WHO/event/PLACE NodeEvent that is PLACE of all events of this guest
     token/ID            Token (`tokens.py`)
+
+What work between nodes keeps (`jobs/spread.py`, `jobs/hire.py`) lies beside these under names of its own.
 
 Numbers have twelve digits, so that the order of the keys is theirs; values are msgpack.
 """
@@ -24,9 +29,9 @@ Numbers have twelve digits, so that the order of the keys is theirs; values are 
 from __future__ import annotations
 
 __all__ = [
-    "CLEAN", "PAUSE", "POLICY", "ends_key", "ends_of", "event_key", "id_key", "job_key", "number_of", "open_key",
-    "past", "phase_key", "phases_of", "receipt_key", "request_key", "result_key", "spec_key", "token_key",
-    "unsealed_key",
+    "CLEAN", "PAUSE", "POLICY", "derived_key", "ends_key", "ends_of", "event_key", "id_key", "job_key", "number_of",
+    "open_key", "own_events_of", "own_jobs_of", "own_key", "past", "phase_key", "phases_of", "receipt_key",
+    "request_key", "result_key", "spec_key", "token_key", "unsealed_key",
 ]  # fmt: skip
 
 DIGITS = 12
@@ -65,6 +70,10 @@ def result_key(number: int) -> str:
     return f"result/{number:0{DIGITS}d}"
 
 
+def derived_key(number: int) -> str:
+    return f"derived/{number:0{DIGITS}d}"
+
+
 def receipt_key(number: int) -> str:
     return f"receipt/{number:0{DIGITS}d}"
 
@@ -78,8 +87,8 @@ def unsealed_key(number: int) -> str:
 
 
 def number_of(key: str) -> int:
-    """The number in the second part of a key."""
-    return int(key.split("/")[1])
+    """The number in the second part of a key; in a guest's list, its place there."""
+    return int(key.split("/")[3 if key.startswith("own/") else 1])
 
 
 def id_key(job_id: str) -> str:
@@ -92,6 +101,20 @@ def request_key(who: str, name: str) -> str:
 
 def event_key(seq: int) -> str:
     return f"event/{seq:0{DIGITS}d}"
+
+
+def own_jobs_of(who: str) -> str:
+    """The prefix of a guest's jobs."""
+    return f"own/{who}/job/"
+
+
+def own_events_of(who: str) -> str:
+    """The prefix of a guest's events."""
+    return f"own/{who}/event/"
+
+
+def own_key(folder: str, place: int) -> str:
+    return f"{folder}{place:0{DIGITS}d}"
 
 
 def token_key(token_id: str) -> str:

@@ -11,32 +11,55 @@ import msgspec
 from qcommons.base.effects import Woken
 from qcommons.jobs.machine import ItemsEnded, PieceEnded
 from qcommons.jobs.outcomes import Outcome
-from qcommons.jobs.records import Job, Phase
+from qcommons.jobs.plan.records import Plan
+from qcommons.jobs.records import Card, Job, Phase
+from qcommons.jobs.work_events import (
+    Came,
+    Candidates,
+    Doubted,
+    Heard,
+    HiredEnded,
+    Offline,
+    ReportMade,
+    ReportRead,
+    Sharing,
+    Withdrew,
+    WorkRead,
+)
 from qcommons.node.owner import OwnerLimits, Pause, Policy, Sense
-from qcommons.node.records import Answered, Entry, Form, Spec
+from qcommons.node.records import Answered, Chosen, Entry, Form, Spec
 
 __all__ = [
-    "Begin", "CancelJob", "Drain", "Drained", "Ended", "Event", "Kept", "LimitsSet", "OpenJob", "PauseAsked",
-    "PolicySet", "Refusal", "ResumeAsked", "Seal", "Sealed", "Sensed", "Submit", "Taken",
+    "Begin", "CancelJob", "Combine", "Combined", "Drain", "Drained", "Ended", "Event", "HiredJob", "Kept", "LimitsSet",
+    "OpenJob", "PauseAsked", "PolicySet", "Refusal", "ResumeAsked", "Seal", "Sealed", "Sensed", "Submit", "Taken",
+    "WorkEvent", "WorkSeen",
 ]  # fmt: skip
 
 
 class OpenJob(msgspec.Struct, frozen=True):
-    """A job as it was kept when the node ended before it did."""
+    """A job as it was kept when the node ended before it did. ends: by run of `spec.runs`."""
 
     entry: Entry
-    job: Job
-    form: Form
+    spec: Spec
     history: tuple[Phase, ...]
     ends: tuple[tuple[int, Outcome], ...]
     ends_kept: int
+
+
+class HiredJob(msgspec.Struct, frozen=True):
+    """What became of the job of a hired lease. entry: None where there is none. sealed: it has its receipts."""
+
+    lease: bytes
+    entry: Entry | None = None
+    sealed: bool = False
 
 
 class Begin(msgspec.Struct, frozen=True):
     """First event after every start. unsealed: numbers of ended jobs without receipts.
 
     next_number, next_seq: of the next job and event. events_from: the oldest event that is kept.
-    clean: the node ended by itself the last time.
+    clean: the node ended by itself the last time. work: rows of what work between nodes keeps, key and value.
+    hired: a row for each hired lease that is kept. own: where the lists of each guest go on (`own_lists.py`).
     """
 
     jobs: tuple[OpenJob, ...]
@@ -47,10 +70,14 @@ class Begin(msgspec.Struct, frozen=True):
     pause: Pause | None
     policy: Policy
     clean: bool
+    work: tuple[tuple[str, bytes], ...] = ()
+    hired: tuple[HiredJob, ...] = ()
+    own: dict[str, tuple[int, int]] = {}
 
 
 class Submit(msgspec.Struct, frozen=True, kw_only=True):
-    """A checked job. known: the entry that this request made before, if the shell found one."""
+    """A checked job. known: the entry that this request made before, if the shell found one. plan: of a job on the
+    mesh. lease: of a job that a peer hired, in hexadecimal."""
 
     ticket: str
     job: Job
@@ -59,6 +86,8 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True):
     request: str | None = None
     title: str = ""
     known: Entry | None = None
+    plan: Chosen | None = None
+    lease: str = ""
 
 
 class CancelJob(msgspec.Struct, frozen=True):
@@ -101,9 +130,30 @@ class Drain(msgspec.Struct, frozen=True):
     until_ns: int
 
 
+class Combined(msgspec.Struct, frozen=True):
+    """The outcomes of the runs that were asked, in order."""
+
+    job_id: str
+    outcomes: tuple[Outcome, ...]
+
+
+class WorkSeen(msgspec.Struct, frozen=True):
+    """A peer's work was read. cards: its programs as a job of this node carries them. known: its job, where it is on
+    disk already."""
+
+    read: WorkRead
+    cards: tuple[Card, ...] = ()
+    known: Entry | None = None
+
+
+# to Spread and Hire
+WorkEvent = (
+    Came | Withdrew | Heard | Candidates | Offline | Sharing | ReportRead | WorkSeen | ReportMade | HiredEnded
+)  # fmt: skip
+
 Event = (
     Begin | Submit | CancelJob | PauseAsked | ResumeAsked | PolicySet | LimitsSet | Sensed | ItemsEnded | PieceEnded
-    | Woken | Sealed | Drain
+    | Doubted | Woken | Sealed | Combined | Drain | WorkEvent
 )  # fmt: skip
 
 
@@ -144,3 +194,11 @@ class Seal(msgspec.Struct, frozen=True):
     """The piece of a `Run`: sign the receipts of these jobs together."""
 
     numbers: tuple[int, ...]
+
+
+class Combine(msgspec.Struct, frozen=True):
+    """The piece of a `Run`: put together what was asked from the outcomes of the plan's runs. Then: `Combined`."""
+
+    job_id: str
+    plan: Plan
+    outcomes: tuple[Outcome, ...]

@@ -25,6 +25,7 @@ ROWS = (
     Row("qcommons_jobs", "counter", ("state",), "Jobs that entered this state since the node started."),
     Row("qcommons_jobs_waiting", "gauge", (), "Jobs that wait for their turn or for the owner's limits."),
     Row("qcommons_jobs_running", "gauge", (), "Jobs that run now."),
+    Row("qcommons_jobs_on_mesh", "gauge", (), "Jobs that peers run now."),
     Row("qcommons_job_seconds", "histogram", ("state",), "Seconds from acceptance to the end of a job, by its end."),
     Row("qcommons_refusals", "counter", ("where",), "Submissions refused, by the limit or rule that refused them."),
     Row("qcommons_worker_deaths", "counter", ("how",), "Workers that died under a piece, by cause."),

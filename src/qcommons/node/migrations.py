@@ -20,6 +20,7 @@ from typing import Literal, NamedTuple
 
 from qcommons.base.errors import UsageError
 from qcommons.base.version import package_version
+from qcommons.node.old_lists import fill_own_lists
 
 __all__ = ["MIGRATIONS", "Migration", "backup_path", "open_reader", "open_writer"]
 
@@ -39,6 +40,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         # crc: CRC-32 of key and value (zlib). SQLite itself would not notice a changed byte inside a value.
         ("CREATE TABLE records(key TEXT PRIMARY KEY, value BLOB NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID",),
     ),
+    Migration(2, "each guest's jobs and events under numbers of its own", fill_own_lists),
 )
 APPLICATION_ID = 0x51434F4D  # "QCOM" in the header: `file` and other programs can tell whose it is
 

@@ -1,8 +1,8 @@
 """Files of the home are this user's own: links are never followed, pipes never waited for.
 
-Flow: lock, logbook, tokens, home -> *open_own* -> a descriptor; daemon -> *check_own* (the database, which SQLite
-opens by its name); lock -> *claim* -> a home that nobody else can write. What others may have put there is never used;
-the owner is told what to look at, and which command helps.
+Flow: lock, logbook, tokens, home -> *open_own* -> a descriptor; daemon, config -> *check_own* (what is opened by its
+name); ownership, backup -> *check_own_folder*; lock, ownership, backup -> *claim* -> a home that nobody else can write.
+What others may have put there is never used; the owner is told what to look at, and which command helps.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from pathlib import Path
 
 from qcommons.base.errors import Unavailable, UsageError
 
-__all__ = ["check_own", "claim", "open_own"]
+__all__ = ["check_own", "check_own_folder", "claim", "open_own"]
 
 GROUP_OR_OTHERS = 0o077
 THEY_WRITE = 0o022
 ROOT = 0
+FOLDERS = frozenset({"keys", "blobs"})  # of the home; what else is there are files
+FILES = frozenset({"calibration.json", "config.toml", "node.db", "node.lock", "node.log", "token"})
 
 
 def open_own(path: Path, flags: int) -> int:
@@ -51,13 +53,22 @@ def check_own(path: Path) -> None:
         return
 
 
-def _judge(facts: os.stat_result, path: Path) -> None:
+def check_own_folder(path: Path) -> None:
+    """The same of a folder. Raises UsageError and OSError."""
+    try:
+        _judge(path.lstat(), path, folder=True)
+    except FileNotFoundError:
+        return
+
+
+def _judge(facts: os.stat_result, path: Path, *, folder: bool = False) -> None:
     if stat.S_ISLNK(facts.st_mode):
         raise UsageError("a link is there, and links are not followed; remove it", where=str(path))
-    if not stat.S_ISREG(facts.st_mode):
-        raise UsageError("no regular file is there; move it away", where=str(path))
+    if not (stat.S_ISDIR if folder else stat.S_ISREG)(facts.st_mode):
+        raise UsageError(f"no {'folder' if folder else 'regular file'} is there; move it away", where=str(path))
     if facts.st_uid not in (os.geteuid(), ROOT):
-        raise UsageError(f"this file belongs to user {facts.st_uid}, not to you; move it away", where=str(path))
+        what = "folder" if folder else "file"
+        raise UsageError(f"this {what} belongs to user {facts.st_uid}, not to you; move it away", where=str(path))
 
 
 def claim(home: Path) -> int | None:
@@ -116,3 +127,5 @@ def _check_entries(home: Path) -> None:
             if owner not in (os.geteuid(), ROOT):
                 what = f"{entry.name!r} belongs to user {owner}, not to you: somebody put it there; move it away"
                 raise UsageError(what, where=str(home))
+            if entry.is_symlink() and entry.name in FOLDERS | FILES:
+                check_own_folder(home / entry.name)  # says so

@@ -39,7 +39,7 @@ BATTERY_NEVER_PERCENT = 100  # no charge is above it, so on battery nothing ever
 BATTERY_MARGIN_PERCENT = 5  # a charge reading wavers by a percent or two when the load changes
 LOAD_AGAIN = 0.8  # held back above the limit, let go below this share of it
 HOME = "home"  # the principal of the owner's own work (`api.door.OWNER`)
-RULE = re.compile(r"\*|(?:principal|tag):[A-Za-z0-9][A-Za-z0-9._@/+-]{0,127}", re.ASCII)
+RULE = re.compile(r"\*|(?:principal|tag|purpose):[A-Za-z0-9][A-Za-z0-9._@/+-]{0,127}", re.ASCII)
 
 
 class OwnerLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -223,8 +223,8 @@ def _load(look: _Look) -> _Hold | None:
     below = LOAD_AGAIN * limit if look.held else limit
     if limit == 0 or load is None or load <= below:
         return None
-    again = f", and once held back to {below / 1000:.3g}" if look.held else ""
-    cause = f"others use {load / 1000:.2f} of each core; work starts up to {limit / 1000:.3g}{again}"
+    again = f", and once held back up to {below / 10:.3g} %" if look.held else ""
+    cause = f"others use {load / 10:.3g} % of each core; work starts up to {limit / 10:.3g} %{again}"
     return _Hold(cause, "wait, or qcommons config set limits.load 0", stops=False)
 
 
@@ -257,15 +257,16 @@ def _battery_unseen(limits: OwnerLimits, sense: Sense) -> bool:
 
 
 def parse_rule(text: str, where: str = "rule") -> str:
-    """The rule as it is stored: "principal:NAME", "tag:NAME" or "*" (everybody); names are compared exactly.
+    """The rule as it is stored: "principal:NAME", "tag:NAME", "purpose:NAME" or "*" (everybody); names are compared
+    exactly.
 
     Raises:
         UsageError: none of these.
     """
     rule = text.strip()
     if not RULE.fullmatch(rule):
-        form = "write principal:NAME, tag:NAME or *; NAME has 1 to 128 of a-z A-Z 0-9 . _ @ / + - and no - in front"
-        raise UsageError(f"{text[:80]!r} is no rule; {form}", where=where)
+        form = "write principal:NAME, tag:NAME, purpose:NAME or *; NAME has 1 to 128 of a-z A-Z 0-9 . _ @ / + -"
+        raise UsageError(f"{text[:80]!r} is no rule; {form} and no - in front", where=where)
     return rule
 
 
@@ -275,16 +276,19 @@ def admit(
     *,
     principal: str,
     tags: Iterable[str] = (),
+    purpose: str = "",
     qubits: int = 0,
     shots: int = 0,
     memory_bytes: int = 0,
 ) -> Refused | None:
     """Why a submission is refused at the door, with the numbers; None: it is taken.
 
-    principal, tags: who asks and under which names. qubits: of the largest program. shots: of all runs.
-    memory_bytes: that one run asks for.
+    principal, tags: who asks and under which names. purpose: the campaign that it serves, as who asks says, "" for
+    none. qubits: of the largest program. shots: of all runs. memory_bytes: that one run asks for.
     """
     known = {"*", f"principal:{principal}", *(f"tag:{tag}" for tag in tags)}
+    if purpose:
+        known.add(f"purpose:{purpose}")
     denied = next((rule for rule in policy.deny if rule in known), None)
     if denied is not None:
         return Refused(f"work of {principal!r} is not taken: the owner denies {denied}", where="policy.deny")

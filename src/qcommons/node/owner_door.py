@@ -92,7 +92,7 @@ class OwnerDoor:
             Now(job=held.entry.id, principal=held.entry.principal, tags=held.entry.tags, title=held.entry.title,
                 since_ns=held.entry.since_ns, runs=held.entry.runs, answered=held.entry.answered,
                 attempts=shell.attempts(held.entry.id))
-            for held in core.desk.running.values()
+            for held in (*core.desk.running.values(), *core.desk.abroad.values())
         )  # fmt: skip
         open_jobs = Counter(held.entry.state for held in core.desk)
         return Status(

@@ -24,6 +24,7 @@ import msgspec
 from qcommons.base.errors import Corrupt, PeerError, Unavailable, UsageError
 from qcommons.node.backup import key_folder
 from qcommons.node.home import NETWORK
+from qcommons.node.own_files import check_own_folder, claim, open_own
 from qcommons.pqc.certificates import (
     LINK_BYTES_MAX,
     Certificate,
@@ -65,11 +66,12 @@ class Ownership:
     """What an owner does with its key in one home. Every method that signs raises as `keyfile.load_or_create`."""
 
     def __init__(self, home: Path, *, network: str = NETWORK, entropy: Entropy = secrets.token_bytes) -> None:
-        self._keys, self._folder = key_folder(home), key_folder(home) / FOLDER
+        self._home, self._keys, self._folder = home, key_folder(home), key_folder(home) / FOLDER
         self._network, self._entropy = network, entropy
 
     def certify(self, node: bytes, life_s: int, passphrase: bytes | None, now_s: int, kdf: Scrypt = STRONG) -> Issued:
         """A certificate for the node of that hash, kept here too. The owner's key is made where there is none."""
+        claim(self._home)
         key = load_or_create(self._keys, passphrase, self._entropy, kdf=kdf, purpose="owner")
         link = certify(key, self._network, node, now_s, now_s + life_s)
         certificate = check_certificate(link, self._network, node, now_s)
@@ -146,6 +148,7 @@ class Ownership:
         return certificate, link
 
     def _owner(self, passphrase: bytes | None) -> NodeKey:
+        claim(self._home)
         key = load(self._keys, passphrase, purpose="owner")
         if key is None:
             what = "there is no owner's key in this home; the first `qcommons owner certify` makes it"
@@ -154,10 +157,13 @@ class Ownership:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """One process at a time: two lists of one sequence would contradict each other."""
+        """One process at a time, in a home that is this user's alone: two lists of one sequence would contradict each
+        other. The node that runs here may go on: it reads what is written, whole."""
+        claim(self._home)
+        check_own_folder(self._folder)
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = open_own(self._folder / "lock", os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise _unwritable(self._folder, error) from error
         try:

@@ -11,14 +11,32 @@ from typing import Any, Protocol
 import msgspec
 
 from qcommons.base.errors import Corrupt
+from qcommons.jobs.hire_rows import read_row
+from qcommons.jobs.machine import ENDS
 from qcommons.jobs.outcomes import Outcome
 from qcommons.jobs.records import Phase
-from qcommons.node.keys import PAUSE, POLICY, ends_of, job_key, number_of, past, phases_of, spec_key
-from qcommons.node.messages import Begin, OpenJob
+from qcommons.node.keys import (
+    PAUSE,
+    POLICY,
+    ends_of,
+    id_key,
+    job_key,
+    number_of,
+    past,
+    phases_of,
+    receipt_key,
+    spec_key,
+)
+from qcommons.node.messages import Begin, HiredJob, OpenJob
+from qcommons.node.own_lists import owned
 from qcommons.node.owner import Pause, Policy
 from qcommons.node.records import Entry, Spec
 
-__all__ = ["Reading", "decoded", "kept"]
+__all__ = ["HIRED", "LEASES", "Reading", "decoded", "kept"]
+
+LEASES = "lease/"  # JOB_ID/LEASE: what was leased to others (`jobs/spread.py`)
+HIRED = "hired/"  # LEASE: what others leased here (`jobs/hire.py`)
+WORK = (HIRED, "hired-verdict/", "quarantine/", "spread/")  # read whole at a start; their owners keep them bounded
 
 
 class Reading(Protocol):
@@ -32,7 +50,7 @@ class Reading(Protocol):
 
 
 def kept(store: Reading, *, clean: bool) -> Begin:
-    """All that the core must know at a start.
+    """All that the core must know at a start. Leases of open jobs only: the others are evidence.
 
     Raises:
         Corrupt: a record is missing or is not what its key says; `where` names the key.
@@ -40,8 +58,10 @@ def kept(store: Reading, *, clean: bool) -> Begin:
     last = store.scan("job/", past("job/"), limit=1, reverse=True)
     events = [store.scan("event/", past("event/"), limit=1, reverse=newest) for newest in (False, True)]
     pause, policy = store.get(PAUSE), store.get(POLICY)
+    jobs = tuple(_open_job(store, number_of(key)) for key, _ in store.scan("open/", past("open/")))
+    abroad = [f"{LEASES}{job.entry.id}/" for job in jobs if job.entry.on == "mesh"]
     return Begin(
-        jobs=tuple(_open_job(store, number_of(key)) for key, _ in store.scan("open/", past("open/"))),
+        jobs=jobs,
         next_number=number_of(last[0][0]) + 1 if last else 0,
         next_seq=number_of(events[1][0][0]) + 1 if events[1] else 0,
         events_from=number_of(events[0][0][0]) if events[0] else 0,
@@ -49,7 +69,20 @@ def kept(store: Reading, *, clean: bool) -> Begin:
         pause=None if pause is None else decoded(PAUSE, pause, Pause),
         policy=Policy() if policy is None else decoded(POLICY, policy, Policy),
         clean=clean,
+        work=tuple(row for prefix in (*WORK, *abroad) for row in store.scan(prefix, past(prefix))),
+        hired=tuple(_hired(store, key, raw) for key, raw in store.scan(HIRED, past(HIRED))),
+        own=owned(store),
     )
+
+
+def _hired(store: Reading, key: str, raw: bytes) -> HiredJob:
+    """What became of the job of a hired lease."""
+    row = read_row(key, raw)
+    lease, number = row.lease.id, store.get(id_key(row.hired_job))
+    if number is None:
+        return HiredJob(lease)
+    entry: Entry = decoded(key, store.get(job_key(decoded(key, number, int))), Entry)
+    return HiredJob(lease, entry, entry.state in ENDS and store.get(receipt_key(entry.number)) is not None)
 
 
 def _open_job(store: Reading, number: int) -> OpenJob:
@@ -58,8 +91,12 @@ def _open_job(store: Reading, number: int) -> OpenJob:
     folder = phases_of(number)
     history = tuple(decoded(key, value, Phase) for key, value in store.scan(folder, past(folder)))
     folder = ends_of(number)
-    parts = [decoded(key, value, tuple[tuple[int, Outcome], ...]) for key, value in store.scan(folder, past(folder))]
-    return OpenJob(entry, spec.job, spec.form, history, tuple(end for part in parts for end in part), len(parts))
+    parts = [
+        decoded(key, value, tuple[tuple[int, Outcome | None], ...]) for key, value in store.scan(folder, past(folder))
+    ]
+    ends = dict(end for part in parts for end in part)  # what came later stands; None took back what was there
+    known = tuple((index, outcome) for index, outcome in ends.items() if outcome is not None)
+    return OpenJob(entry, spec, history, known, len(parts))
 
 
 def decoded(key: str, value: bytes | None, kind: Any) -> Any:

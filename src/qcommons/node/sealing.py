@@ -17,6 +17,7 @@ from qcommons.engines.registry import load_engines
 from qcommons.jobs.outcomes import Done, Outcome, status_of
 from qcommons.jobs.records import Job
 from qcommons.jobs.results import PHYSICS
+from qcommons.node.answered import AnsweredParts, binary64_of, opened, read_answered
 from qcommons.node.keys import result_key, spec_key
 from qcommons.node.records import Answered, Spec
 from qcommons.node.recovery import Reading, decoded
@@ -52,7 +53,7 @@ class Sealer:
         counts: dict[int, int] = {}
         for number in numbers:
             spec = decoded(spec_key(number), self._store.get(spec_key(number)), Spec)
-            answered = decoded(result_key(number), self._store.get(result_key(number)), Answered)
+            answered = read_answered(result_key(number), self._store.get(result_key(number)))
             own = receipts_of(spec.job, answered)
             counts[number] = len(own)
             receipts += own
@@ -77,17 +78,19 @@ def signed_receipt(kept: bytes, run: int) -> bytes:
     return encode(SignedReceipt(receipt, index, path, job.signed_root, job.public_key))
 
 
-def receipts_of(job: Job, answered: Answered) -> list[Receipt]:
+def receipts_of(job: Job, answered: Answered | AnsweredParts) -> list[Receipt]:
     """One receipt a run, whatever its end; runs of programs that did not parse have none."""
     versions = {name: engine.installed() or "" for name, engine in load_engines().items()}
     return [
-        _receipt(job, run, outcome, versions, answered.phase.since_ns)
+        _receipt(job, run, *opened(outcome), versions, answered.phase.since_ns)
         for run, outcome in enumerate(answered.outcomes)
         if job.programs[job.points[run].program].program_id
     ]
 
 
-def _receipt(job: Job, run: int, outcome: Outcome, versions: dict[str, str], ended_ns: int) -> Receipt:
+def _receipt(
+    job: Job, run: int, outcome: Outcome, packed: msgspec.Raw | None, versions: dict[str, str], ended_ns: int
+) -> Receipt:
     point = job.points[run]
     want = job.wants[point.program]
     execution = outcome.execution if isinstance(outcome, Done) else None
@@ -104,7 +107,7 @@ def _receipt(job: Job, run: int, outcome: Outcome, versions: dict[str, str], end
         shots=getattr(want, "shots", None) if answer is not None else None,
         work_units=0 if execution is None else round(min(execution.predicted.work_units, 2.0**63)),
         duration_ns=0 if execution is None else s_to_ns(execution.seconds),
-        result_hash=None if answer is None else result_hash(answer),
+        result_hash=None if answer is None else result_hash(answer, None if packed is None else binary64_of(packed)),
         physics=PHYSICS if answer is not None else "none",
         status=status_of(outcome),  # type: ignore[arg-type]
         ended_at_ns=ended_ns,

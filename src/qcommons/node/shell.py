@@ -1,7 +1,7 @@
 """The shell: the only asyncio of the house. It reads clocks, runs workers, writes the disk, and feeds the core.
 
-Flow: door, timers, pool -> event -> core -> effects -> *Shell* -> store (one transaction an answer), pool, timers;
-`Send`s go out when every store before them is on disk.
+Flow: door, timers, pool, mesh -> event -> core -> effects -> *Shell* -> store (one transaction an answer), pool,
+clerks, timers; `Send`s go out when every store before them is on disk.
 """
 
 from __future__ import annotations
@@ -20,12 +20,17 @@ from qcommons.base.effects import Effect, Note, Run, Send, Stop, Store, WakeAt, 
 from qcommons.base.errors import Corrupt, Unavailable
 from qcommons.base.units import ns_to_s
 from qcommons.jobs.machine import ItemsEnded, PieceEnded
-from qcommons.jobs.outcomes import Cancelled, NotStarted, Outcome
+from qcommons.jobs.outcomes import Cancelled, EngineFault, NotStarted, Outcome
 from qcommons.jobs.records import Piece
+from qcommons.jobs.work_events import MESH, Heard, MakeReport, ReadReport, ReadWork, ToMesh
+from qcommons.mesh.events import Ask, Failed
+from qcommons.mesh.records import PeerId
 from qcommons.node.api.records import AttemptView
+from qcommons.node.clerks import Clerks
 from qcommons.node.core import SHELL, NodeCore
-from qcommons.node.frames import RunPiece, Trying
-from qcommons.node.messages import Drained, Ended, Event, Seal, Sealed
+from qcommons.node.dealing import SELF
+from qcommons.node.frames import PutTogether, RunPiece, Trying
+from qcommons.node.messages import Combine, Combined, Drained, Ended, Event, Seal, Sealed
 from qcommons.node.records import NodeEvent
 from qcommons.node.store import Store as Disk
 from qcommons.node.workers import Handle, WorkerPool
@@ -60,6 +65,7 @@ class Shell:
 
     seal: numbers of ended jobs -> signed receipts; runs in a thread. on_note: what the core notes, for log and
     metrics. on_event: each event of the journal once it is on disk. on_ended: each job with its result, likewise.
+    clerks: read and write the papers of work between nodes; only a core that deals needs them.
     """
 
     def __init__(
@@ -73,6 +79,7 @@ class Shell:
         on_note: Callable[[Note], None],
         on_event: Callable[[NodeEvent], None],
         on_ended: Callable[[Ended], None],
+        clerks: Clerks | None = None,
     ) -> None:
         self.core, self.disk, self.pool, self.clock = core, disk, pool, clock
         self.drained = asyncio.Event()
@@ -88,6 +95,10 @@ class Shell:
         self._ends: dict[str, set[asyncio.Future[None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._mesh: Callable[[ToMesh], None] | None = None
+        self._clerks = clerks
+        if clerks is not None:
+            clerks.on_event, clerks.on_note, clerks.later = self.deliver, on_note, self._from_thread
 
     # events in
 
@@ -136,6 +147,12 @@ class Shell:
         finally:
             self._pending.discard(future)
 
+    def open_work(self, to_mesh: Callable[[ToMesh], None], key_of: Callable[[PeerId], bytes | None]) -> None:
+        """The mesh is there. to_mesh: takes what leaves. key_of: a peer's public key."""
+        self._mesh = to_mesh
+        if self._clerks is not None:
+            self._clerks.key_of = key_of
+
     def look_at_disk(self) -> None:
         """The disk has trouble, or has none any more: whoever waits for it need not wait for nothing."""
         try:
@@ -183,6 +200,11 @@ class Shell:
                     sends.append(effect)
                 case Run(piece_id, Seal(numbers)):
                     self._spawn(self._sealed(piece_id, numbers))
+                case Run(_, Combine() as piece):
+                    self._combine(piece)
+                case Run(_, (ReadReport() | ReadWork() | MakeReport()) as paper):
+                    assert self._clerks is not None
+                    self._clerks.take(paper)
                 case Run(piece_id, piece):
                     self._handles[piece_id] = self._submit(piece_id, piece)
                 case Stop(piece_id):
@@ -219,9 +241,22 @@ class Shell:
                 case Drained():
                     self.drained.set()
             return
+        if send.to == SELF:
+            self._loop.call_soon(self.deliver, send.message)
+            return
+        if send.to == MESH:
+            self._to_mesh(send.message)
+            return
         asked = self._tickets.get(send.to)
         if asked is not None and not asked.done():
             asked.set_result(send.message)
+
+    def _to_mesh(self, leaving: ToMesh) -> None:
+        if self._mesh is not None:
+            self._mesh(leaving)
+        elif isinstance(leaving.message, Ask):
+            failed = Failed("unavailable", "the mesh is off", "mesh")
+            self._loop.call_soon(self.deliver, Heard(leaving.message.ticket, failed=failed))
 
     def _wake(self, wake: WakeAt) -> None:
         left_s = ns_to_s(wake.at_ns - self.clock.now_ns())
@@ -245,6 +280,18 @@ class Shell:
             RunPiece(piece), on_ends, on_over, memory_bytes=limits.memory_bytes, cpu_s=limits.seconds,
             on_trying=on_trying,
         )  # fmt: skip
+
+    def _combine(self, piece: Combine) -> None:
+        """In a worker, before what is to be run; what it did not answer ends as the worker did."""
+        found: dict[int, Any] = {}
+
+        def on_over(death: Outcome | None) -> None:
+            missing = death or EngineFault("a worker did not put this answer together")
+            runs = range(len(piece.plan.parts))
+            event = Combined(piece.job_id, tuple(found.get(run, missing) for run in runs))
+            self._from_thread(self.deliver, event)
+
+        self.pool.submit(PutTogether(piece.plan, piece.outcomes), found.update, on_over, lane="read")
 
     def _some_ended(self, piece_id: str, ends: tuple[tuple[int, Any], ...]) -> None:
         self._attempts.pop(piece_id, None)
@@ -292,6 +339,8 @@ class Shell:
         self._closed = True
         for task in list(self._tasks):
             task.cancel()
+        if self._clerks is not None:
+            self._clerks.close()
         await asyncio.to_thread(self.pool.close)
         await asyncio.to_thread(self.disk.flush, 10.0)
 

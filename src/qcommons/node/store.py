@@ -72,6 +72,7 @@ ERRNOS: dict[int | None, Kind] = {
 PUT = "REPLACE INTO records VALUES (?, ?, ?)"
 DELETE = "DELETE FROM records WHERE key = ?"
 GET = "SELECT key, value, crc FROM records WHERE key = ?"
+SIZE = "SELECT length(value) FROM records WHERE key = ?"
 COUNT = "SELECT count(*) FROM records WHERE key >= ? AND key < ?"
 SCAN = "SELECT key, value, crc FROM records WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"
 SCAN_BACK = "SELECT key, value, crc FROM records WHERE key >= ? AND key < ? ORDER BY key DESC LIMIT ?"
@@ -239,6 +240,11 @@ class Store:
             raise UsageError(f"limit of a scan is {limit}; allowed 0 or more, None for all", where="limit")
         most = -1 if limit is None else limit  # SQLite: no limit
         return self._records(SCAN_BACK if reverse else SCAN, (_text(first), _text(past), most))
+
+    def size(self, key: str) -> int | None:
+        """Bytes of the committed value of `key`, which is not read; None where there is none. Raises as `get`."""
+        found = self._rows(SIZE, (_text(key),))
+        return int(found[0][0]) if found else None
 
     def count(self, first: str, past: str) -> int:
         """How many committed records have first <= key < past. Raises as `get`."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 import numbers
 import secrets
 
+import msgspec
+
 from qcommons.base.errors import UsageError
 from qcommons.base.ids import job_id
 from qcommons.base.seeds import derive_each
@@ -17,8 +19,9 @@ from qcommons.engines.records import Counts, Limits, Want
 from qcommons.jobs.outcomes import Misused, Outcome
 from qcommons.jobs.records import Card, Job, Point
 from qcommons.node import edge
+from qcommons.verify.replicate import nonce_of, seed_of
 
-__all__ = ["SEED_MAX", "positive", "submission"]
+__all__ = ["SEED_MAX", "positive", "replicated", "submission"]
 
 SEED_MAX = (1 << 63) - 1
 
@@ -75,6 +78,16 @@ def submission(
         id=job_id(secrets.token_bytes(16)), programs=tuple(programs), wants=tuple(wants), points=tuple(runs), seed=root,
         limits=limits, deadline_s=deadline_s, noise=noise, engine=engine, method=method, settled=settled,
     )  # fmt: skip
+
+
+def replicated(job: Job) -> Job:
+    """The same with the seeds of a job whose runs several peers do: H(task, nonce), see `verify.replicate`."""
+    nonce = nonce_of(job.seed)
+    points = tuple(
+        msgspec.structs.replace(point, seed=seed_of(job.programs[point.program].program_id, run, nonce))
+        for run, point in enumerate(job.points)
+    )
+    return msgspec.structs.replace(job, points=points)
 
 
 def _bound(card: Card, values: dict[str, float], batch: bool) -> tuple[dict[str, float], Outcome | None]:

@@ -5,14 +5,14 @@ Flow: store (Entry, Phase), core (Held, verdict of the gate), shell (attempts) -
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from qcommons.base.clock import duration_text, seconds_text
-from qcommons.jobs.outcomes import error_of
+from qcommons.jobs.outcomes import ErrorInfo
 from qcommons.jobs.records import Phase
 from qcommons.node.api.records import AttemptView, JobView, PhaseView, Why
 from qcommons.node.owner import Verdict
-from qcommons.node.records import Answered, Entry
+from qcommons.node.records import Entry
 
 __all__ = ["attempt_name", "attempt_text", "job_view", "why_ended", "why_running", "why_waiting"]
 
@@ -27,7 +27,7 @@ def job_view(
         principal=entry.principal, tags=entry.tags, title=entry.title, runs=entry.runs, answered=entry.answered,
         n_qubits=entry.n_qubits, shots=entry.shots,
         timeline=tuple(PhaseView(phase.state, phase.cause, phase.since_ns) for phase in timeline),
-        attempts=attempts,
+        attempts=attempts, on=entry.on,
     )  # fmt: skip
 
 
@@ -72,9 +72,8 @@ def attempt_text(attempt: AttemptView, now_ns: int) -> str:
     return f"{name}, for {duration_text(max(0, now_ns - attempt.since_ns))} now"
 
 
-def why_ended(entry: Entry, answered: Answered) -> Why:
-    """Of a job that was not answered: the first error, and whose move it is."""
-    errors = [error for outcome in answered.outcomes if (error := error_of(outcome)) is not None]
+def why_ended(entry: Entry, errors: Sequence[ErrorInfo]) -> Why:
+    """Of a job that was not answered: the first of its errors, and whose move it is."""
     if not errors:
         return Why(job=entry.id, state=entry.state, cause=entry.cause, who="nobody", since_ns=entry.since_ns,
                    action=f"see it: qcommons job result {entry.id}")  # fmt: skip
@@ -83,8 +82,12 @@ def why_ended(entry: Entry, answered: Answered) -> Why:
         return Why(job=entry.id, state=entry.state, cause=first.what, who="nobody", since_ns=entry.since_ns)
     place = f"{first.where}: " if first.where else ""
     more = f" (and {len(errors) - 1} more run{'s' if len(errors) > 2 else ''})" if len(errors) > 1 else ""
-    actions = {"caller": "change the input and submit it again", "resources": "submit it again later or elsewhere"}
+    elsewhere = "see what is nearest in the cause, or ask a larger machine" if entry.state == "refused" else ""
+    actions = {
+        "caller": "change the input and submit it again",
+        "resources": elsewhere or "submit it again later or elsewhere",
+    }
     return Why(
         job=entry.id, state=entry.state, cause=f"{place}{first.what}{more}", who=first.who, since_ns=entry.since_ns,
-        action=actions.get(first.who, "see qcommons logs, and report it"),
+        action=actions.get(first.who, "see qcommons logs, and report it"), tried=first.tried,
     )  # fmt: skip

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,10 +25,11 @@ from qcommons.base.clock import elapsed_s
 from qcommons.base.errors import QCommonsError
 from qcommons.circuits.program import Caps, Program, bind
 from qcommons.circuits.wire import decode
+from qcommons.engines.again import Again
 from qcommons.engines.execute import Execution, Request
 from qcommons.engines.records import Limits
 from qcommons.engines.select import Choice
-from qcommons.jobs.outcomes import Done, Outcome, OutOfMemory, outcome_of
+from qcommons.jobs.outcomes import Done, OutOfMemory, outcome_of
 from qcommons.jobs.records import Card, Item, Piece
 from qcommons.node.card import card_of
 from qcommons.node.frames import (
@@ -39,6 +41,8 @@ from qcommons.node.frames import (
     Constants,
     Ended,
     Parse,
+    PlanJob,
+    PutTogether,
     RunPiece,
     Source,
     Trying,
@@ -51,24 +55,27 @@ __all__ = ["main", "serve"]
 LIBRARIES_BYTES = 3 << 29  # address space that engines imported during a run may map (Aer alone: 0.6 GiB)
 CPU_GRACE_S = 2.0  # the parent's deadline comes first; RLIMIT_CPU is the backstop
 CPU_FACTOR = 1.5  # an engine's own threads and the planner's trials count too
-FLUSH_NS = 10_000_000  # outcomes of tiny items are sent together
+FLUSH_NS = 50_000_000  # outcomes of tiny items are sent together: each time costs the node a write to its disk
 PR_SET_PDEATHSIG = 1  # prctl(2)
 # The parent wrote these bytes and has applied the user's caps; what is left are the format's own bounds.
 OWN_CAPS = Caps(1 << 30, 1 << 31, 1 << 31, 1 << 31, 1 << 31)
 SAID_S = 0.25  # an attempt that is predicted to take so long is told
 SAID_FIRST = 8  # of shorter ones whose cost is uncertain so many at once, then one in SAID_S: a frame takes time
 Execute = Callable[[Request, Callable[[], int], Callable[[Choice], None]], Execution]
+Repeat = Callable[[Request, Callable[[], int]], Again | None]
 
 
 def main() -> None:
     """Serve with the real engines until the pipe closes."""
+    from qcommons.engines.again import again
     from qcommons.engines.execute import execute
 
-    serve(execute)
+    serve(execute, again)
 
 
-def serve(execute: Execute) -> None:
-    """Answer calls until end of file; `execute` runs one request (tests pass faulty ones)."""
+def serve(execute: Execute, repeat: Repeat = lambda request, clock_ns: None) -> None:
+    """Answer calls until end of file; `execute` runs one request (tests pass faulty ones). repeat: what runs a program
+    once more as `execute` would, where it can."""
     inbox, outbox = _claim_pipes()
     _die_with_parent()
     decoder = msgspec.msgpack.Decoder(Call)
@@ -80,11 +87,13 @@ def serve(execute: Execute) -> None:
                 constants = new
                 continue
             case RunPiece(piece):
-                ends = _run(piece, constants, execute, saying)
+                ends = _run(Asked(piece, constants, execute, repeat), saying)
             case Parse() as call:
                 ends = _parse(call)
             case Calibrate() as call:
                 ends = _calibrate(call)
+            case PlanJob() | PutTogether() as call:
+                ends = _planning(call, constants)
         if _answer(outbox, ends):
             return
 
@@ -127,39 +136,50 @@ class Saying:
         _write(self._outbox, pack(Ended((), last=False, trying=trying)))
 
 
-def _run(piece: Piece, constants: Constants, execute: Execute, saying: Saying) -> Iterator[tuple[int, Value]]:
-    programs: dict[int, Program] = {}
-    _limit_memory(piece.limits.memory_bytes)
-    for item in piece.items:
-        _limit_cpu(piece.limits)
+class Asked:
+    """A piece while it is run: each of its programs is decoded once, and looked at once where it has several runs."""
+
+    def __init__(self, piece: Piece, constants: Constants, execute: Execute, repeat: Repeat) -> None:
+        self.piece, self._constants, self._execute, self._repeat = piece, constants, execute, repeat
+        self._programs: dict[int, Program] = {}
+        self._again: dict[int, Again | None] = {}
+        self._runs = Counter(item.program for item in piece.items)
+
+    def run(self, item: Item, saying: Saying) -> Execution:
+        program = self._programs.get(item.program)
+        if program is None:
+            program = self._programs[item.program] = decode(self.piece.programs[item.program], OWN_CAPS)
+            if self._runs[item.program] > 1:
+                self._again[item.program] = self._repeat(self._request(program, item), time.monotonic_ns)
+        again = self._again.get(item.program)
+        if again is not None:
+            return again.run(item.values, item.seed, time.monotonic_ns)
+        if program.inputs or item.values:
+            program = bind(program, item.values)
+        return self._execute(
+            self._request(program, item), time.monotonic_ns, lambda choice: saying.say(item.index, choice)
+        )
+
+    def _request(self, program: Program, item: Item) -> Request:
+        piece = self.piece
+        return Request(
+            program=program, want=piece.wants[item.program], seed=item.seed, limits=piece.limits, noise=piece.noise,
+            engine=piece.engine, method=piece.method, constants=self._constants,
+        )  # fmt: skip
+
+
+def _run(asked: Asked, saying: Saying) -> Iterator[tuple[int, Value]]:
+    limits = asked.piece.limits
+    _limit_memory(limits.memory_bytes)
+    for item in asked.piece.items:
+        _limit_cpu(limits)
         try:
-            yield item.index, _run_item(piece, item, programs, constants, execute, saying)
+            yield item.index, Done(asked.run(item, saying))
         except Exception as error:
             if not isinstance(error, QCommonsError):
                 traceback.print_exc()  # to the bounded buffer of the parent, not to the user
-            yield item.index, outcome_of(error, piece.limits.memory_bytes)
+            yield item.index, outcome_of(error, limits.memory_bytes)
     _no_limits()
-
-
-def _run_item(
-    piece: Piece, item: Item, programs: dict[int, Program], constants: Constants, execute: Execute, saying: Saying
-) -> Outcome:
-    program = programs.get(item.program)
-    if program is None:
-        program = programs[item.program] = decode(piece.programs[item.program], OWN_CAPS)
-    if program.inputs or item.values:
-        program = bind(program, item.values)
-    request = Request(
-        program=program,
-        want=piece.wants[item.program],
-        seed=item.seed,
-        limits=piece.limits,
-        noise=piece.noise,
-        engine=piece.engine,
-        method=piece.method,
-        constants=constants,
-    )
-    return Done(execute(request, time.monotonic_ns, lambda choice: saying.say(item.index, choice)))
 
 
 # sources
@@ -200,6 +220,16 @@ def _calibrate(call: Calibrate) -> Iterator[tuple[int, Value]]:
             yield 0, call.known
         else:
             yield 0, Calibration(machine, versions, calibrate(engines, time.monotonic_ns, budget_s=call.budget_s))
+    except Exception as error:
+        traceback.print_exc()
+        yield 0, outcome_of(error, 0)
+
+
+def _planning(call: PlanJob | PutTogether, constants: Constants) -> Iterator[tuple[int, Value]]:
+    try:
+        from qcommons.node.plan_call import planned, put_together
+
+        yield from planned(call, constants) if isinstance(call, PlanJob) else put_together(call)
     except Exception as error:
         traceback.print_exc()
         yield 0, outcome_of(error, 0)

@@ -4,6 +4,10 @@ Flow: embedded (Run effects, sources) -> *WorkerPool* -> process -> worker. One 
 on its pipes and calls the listener; workers start when there is work, stay warm, and are replaced
 when they die. Nothing here knows what a job is.
 
+    run    by the `size` workers
+    read   by any worker, before what is to be run; by a spare one while all of them are busy for long
+    apart  reading for guests: by a spare one only, so that no program of theirs keeps a worker
+
     waiting -> running -> over      `stop` ends a call in either state; a running one by killing its
                                     worker. Every call ends with exactly one `over`.
 """
@@ -15,16 +19,22 @@ import collections
 import os
 import threading
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from qcommons.jobs.outcomes import Cancelled, EngineFault, NotStarted, Outcome
 from qcommons.node.frames import Call, Configure, Constants, Trying, Value
 from qcommons.node.process import WORKER_COMMAND, WorkerProcess
 
-__all__ = ["Handle", "WorkerPool", "default_size"]
+__all__ = ["Handle", "Lane", "WorkerPool", "default_size"]
 
 Ends = tuple[tuple[int, Value], ...]
 WORKERS_DEFAULT_MAX = 4  # more is a choice: each holds 0.1 to 0.5 GB once its engines are imported
 START_TRIES = 2
+SPARE_MAX = 2  # one that reads for guests, one for the owner; they import no engines: 60 MB each
+Lane = Literal["run", "read", "apart"]
+LANES: tuple[Lane, ...] = ("read", "run", "apart")
+WORKER_LANES: tuple[Lane, ...] = ("read", "run")
+SPARE_LANES: tuple[Lane, ...] = ("read", "apart")
 
 
 def default_size() -> int:
@@ -63,7 +73,8 @@ class Handle:
 
 
 class WorkerPool:
-    """At most `size` workers. Safe to use from several threads; `close` (or exit) ends all processes.
+    """At most `size` workers, and spare ones that only read. Safe to use from several threads; `close` (or exit) ends
+    all processes.
 
     command: how to start a worker (tests pass faulty ones).
     """
@@ -73,9 +84,10 @@ class WorkerPool:
         self.constants: Constants = {}
         self._command = command
         self._lock = threading.Condition()
-        self._waiting: collections.deque[Handle] = collections.deque()
+        self._waiting: dict[Lane, collections.deque[Handle]] = {lane: collections.deque() for lane in LANES}
         self._slots: list[_Slot] = []
-        self._idle = 0
+        self._spare: list[_Slot] = []
+        self._idle: collections.Counter[bool] = collections.Counter()  # of the spare ones, of the others
         self._closed = False
         self._pid = os.getpid()
         atexit.register(self.close)
@@ -89,28 +101,45 @@ class WorkerPool:
         memory_bytes: int = 0,
         cpu_s: float = 0.0,
         on_trying: Callable[[Trying], None] | None = None,
+        lane: Lane = "run",
     ) -> Handle:
-        """Queue a call. memory_bytes and cpu_s: its limits, for the outcome if it dies of one."""
+        """Queue a call. memory_bytes and cpu_s: its limits, for the outcome if it dies of one. lane: see above."""
         handle = Handle(call, on_ends, on_over, memory_bytes, cpu_s, on_trying)
         with self._lock:
             if not self._closed:
-                self._waiting.append(handle)
-                if self._idle < len(self._waiting) and len(self._slots) < self.size:
-                    self._slots.append(_Slot(self, self._lock, len(self._slots)))
-                    self._slots[-1].start()
-                else:
-                    self._lock.notify()
+                self._waiting[lane].append(handle)
+                if not self._started(lane):
+                    self._lock.notify_all()  # not everyone takes it
                 return handle
         on_over(NotStarted("the pool is closed"))
         return handle
 
+    def _started(self, lane: Lane) -> bool:
+        """A further worker for what waits, if no idle one can take it and there may be one. With the lock held."""
+        others = sum(len(self._waiting[one]) for one in WORKER_LANES)
+        if lane != "apart" and self._idle[False] < others and len(self._slots) < self.size:
+            kind, spare = self._slots, False
+        elif lane != "run" and self._idle[True] < self._left_over(others) and len(self._spare) < SPARE_MAX:
+            kind, spare = self._spare, True
+        else:
+            return False
+        kind.append(_Slot(self, self._lock, len(self._slots) + len(self._spare), spare=spare))
+        kind[-1].start()
+        return True
+
+    def _left_over(self, others: int) -> int:
+        """How many calls wait that spare workers must take."""
+        reading = min(len(self._waiting["read"]), max(0, others - self._idle[False]))
+        return len(self._waiting["apart"]) + reading
+
     def stop(self, handle: Handle, outcome: Outcome) -> None:
         """End a call that waits or runs; `on_over` gets `outcome`. Nothing if it is over."""
         with self._lock:
-            if handle in self._waiting:
-                self._waiting.remove(handle)
+            line = next((line for line in self._waiting.values() if handle in line), None)
+            if line is not None:
+                line.remove(handle)
             else:
-                for slot in self._slots:
+                for slot in self._all():
                     if slot.handle is handle:
                         handle.stopped = outcome
                         slot.kill()
@@ -124,7 +153,7 @@ class WorkerPool:
     def pids(self) -> list[int]:
         """Of the living workers."""
         with self._lock:
-            return [slot.process.pid for slot in self._slots if slot.process is not None]
+            return [slot.process.pid for slot in self._all() if slot.process is not None]
 
     def close(self) -> None:
         """End every worker and every call (`Cancelled`); returns when the processes are gone."""
@@ -135,34 +164,42 @@ class WorkerPool:
             if self._closed:
                 return
             self._closed = True
-            waiting, self._waiting = list(self._waiting), collections.deque()
-            for slot in self._slots:
+            waiting = [handle for line in self._waiting.values() for handle in line]
+            for line in self._waiting.values():
+                line.clear()
+            for slot in self._all():
                 if slot.handle is not None:
                     slot.handle.stopped = Cancelled("the node was closed")
                 slot.kill()
             self._lock.notify_all()
         for handle in waiting:
             handle.on_over(Cancelled("the node was closed"))
-        for slot in self._slots:
+        for slot in self._all():
             if slot is not threading.current_thread():
                 slot.join()
 
     def take(self, slot: _Slot) -> Handle | None:
         """The next call for a slot's thread; None when the pool is closed. Waits."""
+        lanes = SPARE_LANES if slot.spare else WORKER_LANES
         with self._lock:
-            self._idle += 1
-            while not self._waiting and not self._closed:
+            self._idle[slot.spare] += 1
+            while not self._closed and not any(self._waiting[lane] for lane in lanes):
                 self._lock.wait()
-            self._idle -= 1
-            slot.handle = None if self._closed else self._waiting.popleft()
+            self._idle[slot.spare] -= 1
+            lane = None if self._closed else next(lane for lane in lanes if self._waiting[lane])
+            slot.handle = None if lane is None else self._waiting[lane].popleft()
             return slot.handle
+
+    def _all(self) -> list[_Slot]:
+        return [*self._slots, *self._spare]
 
 
 class _Slot(threading.Thread):
     """The thread of one worker: takes calls, keeps the process alive, reports ends and deaths."""
 
-    def __init__(self, pool: WorkerPool, lock: threading.Condition, number: int) -> None:
+    def __init__(self, pool: WorkerPool, lock: threading.Condition, number: int, *, spare: bool) -> None:
         super().__init__(name=f"qcommons-worker-{number}", daemon=True)
+        self.spare = spare
         self._pool = pool
         self._lock = lock
         self.process: WorkerProcess | None = None

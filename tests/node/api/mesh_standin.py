@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+from tests.node.api.asks_standin import AsksStandIn
 
 from qcommons.base.errors import UsageError
 from qcommons.mesh import invite as invites
@@ -43,6 +44,7 @@ class MeshStandIn:
             offers=("stim:100",), addresses=("tcp/10.0.0.2:8741",),
         )  # fmt: skip
         self.windows: tuple[Window, ...] = ()
+        self.asks = AsksStandIn()
 
     def view(self) -> MeshView:
         reach = ReachView(state="no", cause="2 of 2 peers could not reach it", since_ns=1, action="open the port",

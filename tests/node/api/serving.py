@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from qcommons.node.api.connections import Bounds
 from qcommons.node.api.server import ApiServer
 
 T = TypeVar("T")
+PATIENCE_S = 10.0  # for what must come, on a machine that may be busy
 
 
 class Served:
@@ -57,16 +59,33 @@ class Served:
         """What the server says to these bytes until it closes or is silent."""
         with self.connect() as link:
             link.sendall(text)
-            return drain(link)
+            return drain(link, first_s=PATIENCE_S)
 
 
-def drain(link: socket.socket, silence_s: float = 0.4) -> bytes:
-    link.settimeout(silence_s)
+def drain(link: socket.socket, silence_s: float = 0.4, first_s: float = 0.0) -> bytes:
+    """What comes until nothing does for so long, or the other end closes. first_s: how long the beginning may take."""
+    link.settimeout(max(silence_s, first_s))
     said = b""
     with contextlib.suppress(TimeoutError, ConnectionResetError):
         while chunk := link.recv(1 << 16):
             said += chunk
+            link.settimeout(silence_s)
     return said
+
+
+def heard(link: socket.socket, words: bytes) -> bool:
+    """Whether these come, on a machine that may be busy."""
+    end, said = time.monotonic() + PATIENCE_S, b""
+    while words not in said and (left_s := end - time.monotonic()) > 0:
+        link.settimeout(left_s)
+        try:
+            chunk = link.recv(1 << 16)
+        except (TimeoutError, ConnectionResetError):
+            break
+        if not chunk:
+            break
+        said += chunk
+    return words in said
 
 
 def request(method: str, path: str, port: int, *extra: str, token: str | None = TOKEN) -> bytes:

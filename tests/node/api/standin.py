@@ -4,13 +4,15 @@ the counts of a Bell pair once `finish` is called for it, or at once (`instant`)
 from __future__ import annotations
 
 import asyncio
+import io
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 from tests.jobs.making import done
 from tests.node.api.mesh_standin import MeshStandIn
+from tests.node.api.quotes import a_quote
 
 from qcommons.base.errors import Unavailable, UsageError
 from qcommons.base.ids import job_id
@@ -18,8 +20,10 @@ from qcommons.engines.records import Counts, Limits
 from qcommons.engines.registry import EngineRow
 from qcommons.jobs.outcomes import Outcome
 from qcommons.jobs.records import Card, Job, Phase
+from qcommons.node.answered import KeptAnswer
 from qcommons.node.api.door import OWNER
 from qcommons.node.api.intake import intake
+from qcommons.node.api.quote_records import Quote
 from qcommons.node.api.records import (
     Accepted,
     EventView,
@@ -69,6 +73,7 @@ class StandIn:
         self.draining = False
         self.heartbeat_s = 0.05
         self.mesh = MeshStandIn()
+        self.quotes = a_quote()
 
     def _fault(self, name: str) -> None:
         if name in self.faults:
@@ -78,6 +83,11 @@ class StandIn:
         return {TOKEN: OWNER, GUEST_TOKEN: "guest"}.get(token)
 
     # jobs
+
+    async def quote(self, submission: Submission, who: str) -> Quote:
+        self._fault("quote")
+        self.quoted = submission
+        return self.quotes
 
     async def submit(self, submission: Submission, who: str, *, stays: bool = False) -> Accepted:
         self._fault("submit")
@@ -121,7 +131,7 @@ class StandIn:
         )
         await self.tell("job_phase", job=job, state=state)
 
-    def jobs(self, who: str, *, state: str | None, tag: str | None, limit: int, before: int | None) -> JobList:
+    async def jobs(self, who: str, *, state: str | None, tag: str | None, limit: int, before: int | None) -> JobList:
         mine = [view for view in self.views.values() if who in (OWNER, view.principal)]
         found = [view for view in mine if state in (None, view.state) and (tag is None or tag in view.tags)]
         end = len(found) if before is None else before
@@ -144,14 +154,20 @@ class StandIn:
             pass
         return self.views[job]
 
-    def result(self, job: str, who: str) -> tuple[Spec, Answered]:
+    def result(self, job: str, who: str) -> KeptAnswer:
         self.job(job, who)
-        return self.answers[job]
+        return KeptAnswer(0, lambda: self.answers[job])
 
     def receipt(self, job: str, who: str, run: int = 0) -> bytes:
         if self.job(job, who).ended_ns is None:
             raise Unavailable("not signed yet", where="receipt")
         return b"\x86" + bytes([run])
+
+    async def archive(self, job: str, who: str, licence: str = "") -> BinaryIO:
+        if self.job(job, who).ended_ns is None:
+            raise Unavailable("not ended yet", where="archive")
+        self.archived = io.BytesIO(b"PK" * 300_000 + licence.encode())
+        return self.archived
 
     async def cancel(self, job: str, who: str, cause: str) -> JobView:
         if self.job(job, who).ended_ns is None:
@@ -219,7 +235,7 @@ class StandIn:
 
     # events
 
-    def next_seq(self) -> int:
+    def next_seq(self, who: str) -> int:
         return len(self.news)
 
     async def tell(self, kind: str, **facts: str | int) -> None:

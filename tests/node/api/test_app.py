@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 from tests.node.api.mesh_standin import PEER
+from tests.node.api.serving import drain, request, served
 from tests.node.api.standin import GUEST_TOKEN, TOKEN, StandIn, some_job_id
 from tests.node.making import BELL, QASM
 
@@ -281,7 +282,7 @@ def test_every_answer_has_the_security_headers_and_none_has_cors() -> None:
 @pytest.mark.parametrize("row", ROUTES, ids=lambda row: f"{row.method} {row.path}")
 def test_each_route_asks_for_its_right(row: Any) -> None:
     """The events stream is asked with HEAD, which ends at once."""
-    path = row.path.format(job=some_job_id(), token="none", key="limits.seconds", peer=PEER)
+    path = row.path.format(job=some_job_id(), token="none", key="limits.seconds", peer=PEER, resource="work")
     method = "HEAD" if row.path == "/v1/events" else row.method
     codes = {
         token: ask(StandIn(), method, path, token=token, json={} if row.body else None).status_code
@@ -335,3 +336,16 @@ def test_metrics_are_openmetrics() -> None:
 def test_head_answers_like_get_without_a_body() -> None:
     response = ask(StandIn(), "HEAD", "/v1/status")
     assert response.status_code == 200 and response.headers["content-type"] == "application/json"
+
+
+def test_a_body_of_millions_of_small_values_is_refused_without_being_decoded() -> None:
+    """Decoding holds the interpreter: the cap of a list is told after the list is made."""
+    raw = b'{"programs":[{"qasm":"OPENQASM 3.0; qubit q;"}],"points":[' + b"{}," * 1_000_000 + b"{}]}"
+    with served() as node, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(msgspec.json, "decode", lambda *_, **__: pytest.fail("decoded"))
+        link = node.connect()
+        extra = ("content-type: application/json", f"content-length: {len(raw)}")
+        link.sendall(request("POST", "/v1/jobs", node.port, *extra, token=GUEST_TOKEN) + raw)
+        said = drain(link, 3.0)
+        link.close()
+    assert said.startswith(b"HTTP/1.1 400 ") and b"more than 524288 values" in said

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.node.making import BELL, QASM
 
@@ -12,7 +13,9 @@ from qcommons.base.errors import UsageError
 from qcommons.circuits.noise import Channel, Noise, Rule, parse_noise
 from qcommons.circuits.observables import PauliSum, Term
 from qcommons.circuits.program import DEFAULT_CAPS
-from qcommons.node.api.intake import RUNS_MAX, intake
+from qcommons.jobs import wire
+from qcommons.node.api import records
+from qcommons.node.api.intake import POINT_VALUES_MAX, RUNS_MAX, intake
 from qcommons.node.api.records import ProgramText, Submission
 from qcommons.node.card import card_of
 from qcommons.node.frames import Source
@@ -118,3 +121,37 @@ def test_the_node_opens_no_file_whatever_is_named(tmp_path: Path) -> None:
     for fields in ({"noise": str(profile)}, {"noise_profile": str(profile)}):
         with pytest.raises(UsageError):
             intake(made(**fields))
+
+
+def test_lists_are_as_long_as_between_nodes_and_no_longer() -> None:
+    assert (records.SUMS_MAX, records.BITSTRINGS_MAX) == (wire.SUMS_MAX, wire.BITSTRINGS_MAX)
+    program = b'"programs":[{"qasm":"OPENQASM 3.0; qubit q;"}]'
+    for name, most in (("observables", records.SUMS_MAX), ("amplitudes", records.BITSTRINGS_MAX)):
+        for count, good in ((most, True), (most + 1, False)):
+            raw = b"{%s,%s:[%s]}" % (program, b'"%s"' % name.encode(), b",".join([b'"1"'] * count))
+            if good:
+                msgspec.json.decode(raw, type=Submission)
+            else:
+                with pytest.raises(msgspec.ValidationError, match=name):
+                    msgspec.json.decode(raw, type=Submission)
+
+
+def test_a_point_binds_as_many_inputs_as_programs_can_have() -> None:
+    values = {f"a{index}": 0.5 for index in range(POINT_VALUES_MAX + 1)}
+    with pytest.raises(UsageError, match="100001 values in one point"):
+        intake(made(points=(values,)))
+
+
+def test_what_each_program_has_to_itself_is_bounded_before_it_is_read() -> None:
+    """A thousand small programs with one large observable would be a thousand large observables."""
+    programs = tuple(ProgramText(qasm="OPENQASM 3.0; qubit q;") for _ in range(1000))
+    large = "+".join(["Z"] * 10_000)
+    with pytest.raises(UsageError, match="for each of 1000 programs") as refused:
+        intake(Submission(programs=programs, batch=True, observables=(large,)))
+    assert refused.value.where == "observables"
+    intake(Submission(programs=programs[:1], observables=(large,)))
+    half = PauliSum(tuple(Term(1.0, ((0, "Z"),)) for _ in range(60_000)), "")
+    with pytest.raises(UsageError, match="120000 terms"):
+        intake(Submission(programs=programs[:1], observables=(half, half)))
+    with pytest.raises(UsageError, match="amplitudes for each"):
+        intake(Submission(programs=programs, batch=True, amplitudes=("0" * 20,) * 60_000))

@@ -83,6 +83,23 @@ def test_what_is_damaged_is_fetched_again_and_the_rest_is_not(tmp_path: Path) ->
     play(tmp_path, again)
 
 
+def test_a_chunk_that_the_disk_changed_is_not_given_away_and_the_blob_is_whole_no_more(tmp_path: Path) -> None:
+    async def scene(disk: Disk) -> None:
+        assert await disk.files.add(DATA) == BLOB
+        assert (await disk.said(ReadChunk(BLOB, 3))).data is None  # beyond the end: no damage
+        assert (await disk.said(ReadChunk(BLOB, 0))).data == CHUNKS[0]
+        with (tmp_path / BLOB.hex() / "data").open("r+b") as file:
+            file.seek(CHUNK_BYTES + 5)
+            file.write(b"?")
+        assert (await disk.said(ReadChunk(BLOB, 1))).data is None
+        assert not (tmp_path / BLOB.hex() / "whole").exists()
+        assert (await disk.said(ReadChunk(BLOB, 0))).data is None
+        opened = await disk.said(OpenBlob(BLOB, MANIFEST))  # fetched again: the damaged chunk alone
+        assert opened == BlobOpened(BLOB, bytes([0b101]))
+
+    play(tmp_path, scene)
+
+
 def test_own_bytes_become_a_blob_and_go_again(tmp_path: Path) -> None:
     async def scene(disk: Disk) -> None:
         assert await disk.files.add(DATA) == BLOB

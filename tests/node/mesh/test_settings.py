@@ -61,14 +61,15 @@ def test_network_ids_are_those_of_signatures(text: str) -> None:
 def test_a_file_and_the_environment_make_one_record(tmp_path: Path) -> None:
     """TOML's own booleans and numbers read as their words do."""
     file = tmp_path / "config.toml"
-    file.write_text('[mesh]\nenabled = true\nmdns = false\nport = 9000\nbootstrap = "a.example:1, b.example:2"\n')
+    file.write_text('[mesh]\nenabled = true\nmdns = false\nport = 9000\nbootstrap = "a.example:1, b.example:2"\n'
+                    "[share]\nenabled = true\n")  # fmt: skip
     environ = {"QCOMMONS_MESH_NETWORK": "lab", "QCOMMONS_MESH_LISTEN": "loopback"}
     found = mesh_settings(config.load(environ=environ, path=file))
-    assert found == (True, "lab", 9000, "loopback", False, ("tcp/a.example:1", "tcp/b.example:2"), True)
+    assert found == (True, "lab", 9000, "loopback", False, ("tcp/a.example:1", "tcp/b.example:2"), True, True)
 
 
 def test_by_default_the_lan_is_listened_to_and_strangers_get_no_work(tmp_path: Path) -> None:
     values = config.load(environ={}, path=tmp_path / "absent")
     found = mesh_settings(values)
     assert (found.enabled, found.listen, found.port, found.mdns, found.relay) == (True, "lan", 8741, True, True)
-    assert values["share.enabled"].value == 0
+    assert values["share.enabled"].value == 0 and not found.sharing

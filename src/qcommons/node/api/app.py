@@ -23,6 +23,7 @@ from qcommons.node.api.queries import NoQuery
 from qcommons.node.api.records import Submission
 from qcommons.node.api.routes import EVENTS, ROUTES, Route
 from qcommons.node.api.shares import SUBMISSION_BYTES_MAX
+from qcommons.node.turns import Turns
 
 __all__ = ["Api"]
 
@@ -33,7 +34,7 @@ class Api:
 
     def __init__(self, door: Door, *, hosts: Iterable[str] = (), on_fault: OnFault = log_fault) -> None:
         self._closing = asyncio.Event()
-        router = Router(door, self._closing)
+        self._router = router = Router(door, self._closing)
         guard = Guard(
             router,
             door.principal_of,
@@ -46,6 +47,7 @@ class Api:
 
     def close(self) -> None:
         self._closing.set()
+        self._router.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
@@ -58,12 +60,16 @@ def _body_bytes(method: str, path: str) -> int:
     return SUBMISSION_BYTES_MAX if (method, path) in SUBMISSION_PATHS else BODY_BYTES_MAX
 
 
+THREADS = 3  # for long bodies and answers: one is always the owner's; more would only take the interpreter in turns
+
+
 class Router:
     """ASGI: method and path to the row, the row's right checked, its handler called."""
 
     def __init__(self, door: Door, closing: asyncio.Event) -> None:
         self._door = door
         self._closing = closing
+        self._turns = Turns(THREADS, "being answered")
         self._fixed: dict[str, dict[str, Route]] = {}
         self._patterns = []
         for path in dict.fromkeys(row.path for row in ROUTES):
@@ -75,13 +81,16 @@ class Router:
             else:
                 self._fixed[path] = methods
 
+    def close(self) -> None:
+        self._turns.close()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         row, values = self._find(scope["method"], scope["path"])
         who: str | None = scope["qcommons.who"]
         if row.who == "owner" and who != OWNER:
             what = f"{row.method} {row.path} is for the owner of the node; this token is of {who!r}"
             raise HttpFailure(403, ErrorInfo(UsageError.who, what, "token"))
-        call = Call(Request(scope, receive), self._door, who or "", values, self._closing)
+        call = Call(Request(scope, receive), self._door, who or "", values, self._closing, self._turns)
         if "job" in values and not JOB.fullmatch(values["job"]):
             raise missing(f"{values['job'][:80]!r} is no job id: job_ and 16 characters of a-z2-7", "job")
         if row.query is NoQuery:

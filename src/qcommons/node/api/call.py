@@ -9,7 +9,8 @@ only where a field of the struct does.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,6 +22,8 @@ from qcommons.jobs.outcomes import ErrorInfo
 from qcommons.node.api.door import Door
 from qcommons.node.api.problem import HttpFailure
 from qcommons.node.api.records import JobView
+from qcommons.node.api.values import check_values
+from qcommons.node.turns import Turns
 
 __all__ = ["JSON", "MSGPACK", "Call", "json_answer"]
 
@@ -33,9 +36,12 @@ INLINE_BYTES = 256 << 10  # longer bodies are decoded in a thread, so that other
 
 class Call:
     """door: the node. who: the principal, "" on open paths. path: the values in the path. closing: set when the
-    server stops; long answers end then."""
+    server stops; long answers end then. turns: at threads, of all calls."""
 
-    def __init__(self, request: Request, door: Door, who: str, path: dict[str, str], closing: asyncio.Event) -> None:
+    def __init__(
+        self, request: Request, door: Door, who: str, path: dict[str, str], closing: asyncio.Event, turns: Turns
+    ) -> None:
+        self._turns = turns
         self.request = request
         self.door = door
         self.who = who
@@ -62,8 +68,12 @@ class Call:
             what = f"content-type {sent[:80]!r}; send {JSON}"
             raise HttpFailure(415, ErrorInfo(UsageError.who, what, "content-type"))
         if len(raw) > INLINE_BYTES:
-            return await asyncio.to_thread(_decode, raw, kind)
+            return await self.in_thread(partial(_decode, raw, kind))
         return _decode(raw or b"{}", kind)
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """What takes longer than others should wait, when it is this caller's turn. Raises Unavailable."""
+        return await self._turns.run(self.who, work)
 
     async def ended(self, job: str, wait_s: float) -> JobView:
         """The job once it has ended; as it is after `wait_s`, and at once if the caller goes or the server stops."""
@@ -109,6 +119,7 @@ def json_answer(value: Any, status: int = 200) -> Response:
 
 
 def _decode(raw: bytes, kind: type[T]) -> T:
+    check_values(raw)
     try:
         return msgspec.json.decode(raw, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:  # the first includes ValidationError

@@ -5,7 +5,8 @@ Flow: socket -> *Connection* -> app; the *Crowd* knows all connections and ends 
     waiting  no request in flight: new, between requests, or headers not complete. Ends when the headers took
              `headers_s` (slow-loris) or when a finished connection stays idle for `idle_s`
     busy     headers complete, answer not. Ends when the body comes slower than BODY_BYTES_PER_S after the first
-             `headers_s`, or when the client does not read for `unread_s` (an SSE listener that stalls)
+             `headers_s`, or when the client takes longer than `unread_s` for the next 64 KiB of the answer (an SSE
+             listener that stalls, or one that reads a byte now and then to keep an answer in memory)
 
 While the server is full, a newcomer takes the place of the connection that no token vouches for longest: it waits, or
 its request was refused, or needs no token. The guard vouches for requests of the owner and for as many of guests as
@@ -60,7 +61,6 @@ class Connection(HttpToolsProtocol):
         self.crowd = crowd
         self.since_s = loop.time()  # when this wait or this request began
         self.unread_since_s: float | None = None
-        self._unread_bytes = 0
         self.busy = False
         self._begun = False  # a byte of the next request has come
         self._heading = False  # between the first byte of a message and the end of its headers
@@ -167,7 +167,7 @@ class Connection(HttpToolsProtocol):
 
     def overdue(self, now_s: float, bounds: Bounds) -> bool:
         """Whether this connection costs without asking."""
-        if self._unread_for(now_s) > bounds.unread_s:
+        if self.unread_since_s is not None and now_s - self.unread_since_s > bounds.unread_s:
             return True
         age_s = now_s - self.since_s
         if not self.busy:
@@ -175,15 +175,6 @@ class Connection(HttpToolsProtocol):
             return age_s > (bounds.headers_s if fresh else bounds.idle_s)
         still_comes = self.cycle is not None and self.cycle.more_body and not self.flow.read_paused
         return still_comes and age_s > bounds.headers_s + self.body_bytes / BODY_BYTES_PER_S
-
-    def _unread_for(self, now_s: float) -> float:
-        """Seconds for which the client has taken nothing of what waits for it."""
-        if self.unread_since_s is None:
-            return 0.0
-        left = self.transport.get_write_buffer_size()
-        if left != self._unread_bytes:
-            self._unread_bytes, self.unread_since_s = left, now_s
-        return now_s - self.unread_since_s
 
 
 class Crowd:

@@ -12,10 +12,12 @@ the owner only.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from qcommons.engines.registry import EngineRow
+from qcommons.node.answered import KeptAnswer
 from qcommons.node.api.mesh_door import MeshDoor
+from qcommons.node.api.quote_records import Quote
 from qcommons.node.api.records import (
     Accepted,
     EventView,
@@ -32,7 +34,6 @@ from qcommons.node.api.records import (
     TokenView,
     Why,
 )
-from qcommons.node.records import Answered, Spec
 
 __all__ = ["OWNER", "Door"]
 
@@ -57,7 +58,14 @@ class Door(Protocol):
         policy, queue full, database trouble, draining), with numbers."""
         ...
 
-    def jobs(self, who: str, *, state: str | None, tag: str | None, limit: int, before: int | None) -> JobList: ...
+    async def quote(self, submission: Submission, who: str) -> Quote:
+        """What a submission would meet now: read and planned as `submit` does, nothing is kept or run. Raises as
+        `submit`, but where nobody can take it the quote says so."""
+        ...
+
+    async def jobs(self, who: str, *, state: str | None, tag: str | None, limit: int, before: int | None) -> JobList:
+        """Newest first. A guest's `total` and `more` count its own jobs only."""
+        ...
 
     def job(self, job: str, who: str) -> JobView:
         """With its timeline. Raises UsageError (`where` "job") for an unknown id or somebody else's."""
@@ -67,13 +75,18 @@ class Door(Protocol):
         """The job once it has ended, or as it is after `wait_s`."""
         ...
 
-    def result(self, job: str, who: str) -> tuple[Spec, Answered]:
-        """Raises Unavailable while it has none; says why and since when."""
+    def result(self, job: str, who: str) -> KeptAnswer:
+        """Where it lies, and how large it is. Raises Unavailable while it has none; says why and since when."""
         ...
 
     def receipt(self, job: str, who: str, run: int = 0) -> bytes:
         """The signed receipt of one run of an ended job (docs/protocol/receipt.md). Raises Unavailable before it is
         signed, UsageError for a run that the job has not."""
+        ...
+
+    async def archive(self, job: str, who: str, licence: str = "") -> BinaryIO:
+        """The archive of an ended job (docs/archive.md), an open file at its begin; whoever gets it closes it. Raises
+        Unavailable before it has ended and its receipts are signed, and where it is too large, with the numbers."""
         ...
 
     async def cancel(self, job: str, who: str, cause: str) -> JobView:
@@ -106,8 +119,8 @@ class Door(Protocol):
         """It opens nothing from now on. Raises UsageError (`where` "token") for an unknown id."""
         ...
 
-    def next_seq(self) -> int:
-        """The seq that the next event will have: the cursor of "from now on"."""
+    def next_seq(self, who: str) -> int:
+        """The seq that the next event of `who` will have: the cursor of "from now on". A guest's count its own."""
         ...
 
     def events(self, since: int, who: str) -> AsyncIterator[EventView | None]:

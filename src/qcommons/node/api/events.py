@@ -39,7 +39,7 @@ def cursor(call: Call, since: int) -> int:
     Raises:
         UsageError: Last-Event-ID is no integer from -1; events of a future that this node has not seen.
     """
-    following = call.door.next_seq()
+    following = call.door.next_seq(call.who)
     first = following if since < 0 else since
     last = call.request.headers.get("last-event-id")
     if last is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -34,6 +35,7 @@ class Guard:
 
         qcommons.who       the principal of the token, None on open paths without one
         qcommons.valid     () -> bool: the token still stands for that principal (long answers ask again)
+        qcommons.taken     (amounts) -> a context that holds these of the shares of whoever asks
         qcommons.vouched   True while the request of an owner or of a guest with a share goes on: the connection is
                            not ended for a newcomer
 
@@ -82,6 +84,7 @@ class Guard:
         large = size if size > BODY_BYTES_MAX else 0
         sharer = who if who == OWNER or not open_path else None
         amounts: dict[What, int] = {"requests": 1, "streams": scope["path"] in self._streams, "upload_bytes": large}
+        scope["qcommons.taken"] = partial(self._shares.taken, sharer)
         with self._shares.taken(sharer, amounts):
             self._hold(large)
             scope["qcommons.vouched"] = sharer is not None

@@ -19,11 +19,15 @@ from qcommons.node.api.records import ProgramText, Submission
 from qcommons.node.card import card_of_wire
 from qcommons.node.frames import Source
 from qcommons.node.submission import positive
+from qcommons.node.terms import Terms, terms_of
 
 __all__ = ["RUNS_MAX", "Intake", "intake"]
 
 RUNS_MAX = 100_000  # programs times points: a job is held in memory with its results
-TERMS_MAX = 100_000
+POINT_VALUES_MAX = 100_000  # ten programs of as many inputs as one may have
+TERMS_MAX = 100_000  # of all observables of one program
+WANTED_CHARACTERS_MAX = 16 << 20  # of observables and bitstrings, which every program of a job has to itself
+LETTER_CHARACTERS = 4  # of a Pauli letter with its qubit, as text
 SUM_TEXT_MAX = 10_000  # characters of the label of an observable given as terms
 LETTERS = frozenset("XYZ")
 
@@ -38,6 +42,7 @@ class Intake(NamedTuple):
     asked: edge.Asked
     noise: Noise | None
     batch: bool
+    terms: Terms
 
     @property
     def single(self) -> bool:
@@ -61,8 +66,31 @@ def intake(submission: Submission) -> Intake:
         value = getattr(submission, name)
         if value is not None:
             positive(name, value)
+    _check_wanted(submission)
     circuits = tuple(_circuit(one, f"programs[{index}]") for index, one in enumerate(submission.programs))
-    return Intake(circuits, points, shape, _asked(submission), _noise(submission), submission.batch)
+    terms = terms_of(
+        submission.on, submission.assurance, submission.egress, submission.peers, submission.budget,
+        submission.purpose, submission.plan,
+    )  # fmt: skip
+    return Intake(circuits, points, shape, _asked(submission), _noise(submission), submission.batch, terms)
+
+
+def _check_wanted(submission: Submission) -> None:
+    """What is asked of every program, before any of it is read."""
+    terms = characters = 0
+    for one in (*(submission.observables or ()), *(submission.amplitudes or ())):
+        if isinstance(one, PauliSum):
+            terms += len(one.terms)
+            characters += len(one.text) + LETTER_CHARACTERS * sum(len(term.paulis) for term in one.terms)
+        else:
+            characters += len(one)
+    if terms > TERMS_MAX:
+        raise UsageError(f"{terms} terms", where="observables", limit=f"{TERMS_MAX} terms")
+    programs = len(submission.programs)
+    if characters * programs > WANTED_CHARACTERS_MAX:
+        what = f"{characters} characters of observables or amplitudes for each of {programs} programs"
+        where = "observables" if submission.observables else "amplitudes"
+        raise UsageError(what, where=where, limit=f"{WANTED_CHARACTERS_MAX} characters in all")
 
 
 def _circuit(program: ProgramText, where: str) -> Source | Card:
@@ -89,6 +117,9 @@ def _points(submission: Submission) -> tuple[list[dict[str, float]], tuple[int, 
         if shape is not None:
             raise UsageError("a shape without points", where="shape")
         return [{}], None
+    longest = max(map(len, points))
+    if longest > POINT_VALUES_MAX:
+        raise UsageError(f"{longest} values in one point", where="points", limit=f"{POINT_VALUES_MAX} values")
     if shape is None:
         return list(points), None if len(points) == 1 else (len(points),)
     if math.prod(shape) != len(points):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from qcommons.node.api.asks_door import AsksDoor
 from qcommons.node.api.mesh_records import (
     AwayAsked,
     AwayView,
@@ -31,6 +32,11 @@ __all__ = ["MeshDoor"]
 
 class MeshDoor(Protocol):
     """What the handlers may ask."""
+
+    @property
+    def asks(self) -> AsksDoor:
+        """The market."""
+        ...
 
     def view(self) -> MeshView: ...
 

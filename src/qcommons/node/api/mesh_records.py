@@ -12,12 +12,14 @@ import msgspec
 
 __all__ = [
     "AwayAsked", "AwayView", "Before", "InviteView", "JoinAsked", "Joined", "MeasureAsked", "Measured", "MeshSummary",
-    "MeshView", "PapersView", "PeerRow", "ProbeAsked", "ProbeHeard", "Probed", "ReachView", "SeverAsked", "Severed",
-    "Verdict", "VerdictAsked", "Window",
+    "MeshView", "PapersView", "PeerRow", "PeerState", "ProbeAsked", "ProbeHeard", "Probed", "ReachView", "Relation",
+    "SeverAsked", "Severed", "Verdict", "VerdictAsked", "Window", "is_near",
 ]  # fmt: skip
 
 Level = Literal["green", "yellow", "red"]
 Verdict = Literal["allow", "deny", "neither"]
+PeerState = Literal["known", "alive", "suspect", "lost", "stopped", "away", "banned", "denied"]
+Relation = Literal["own", "allowed", "invited", "stranger"]
 INVITE_CHARS_MAX = 2048
 WINDOWS_MAX = 8  # planned absences in a record (`mesh/records.py`)
 REQUESTS_MAX = 10_000
@@ -35,19 +37,38 @@ class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     until_s: int
 
 
-class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One peer. state: known, alive, suspect, lost, away, banned or denied. link: direct, relayed or none.
+class Quarantine(msgspec.Struct, frozen=True, kw_only=True):
+    """This node gives a peer no work before until_s (Unix seconds). verdict: SHA3-256 of the one that says why, hex."""
 
-    since_ns: 0 where it is not known. relay: the node that relays. round_trip_s: None where not measured. bytes: of the
-    link that stands. verdict: the owner's word. away: its next planned absence.
+    until_s: int
+    why: str
+    verdict: str
+
+
+class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
+    """A peer that gets no work of this node, in the status."""
+
+    node: str
+    until_s: int
+    why: str
+
+
+class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One peer. state: known, alive, suspect, lost, stopped (it said goodbye), away, banned or denied.
+
+    since_ns: 0 where it is not known. relation: own (this owner certifies it), allowed (the owner's word), invited (by
+    its invitation, or its address in mesh.bootstrap, this node joined), else stranger. link: direct, relayed or none.
+    relay: the node that relays. round_trip_s: None where not measured. bytes: of the link that stands. verdict: the
+    owner's word. away: its next planned absence. quarantine: it gets no work of this node for now.
     """
 
     node: str
     level: Level
-    state: str
+    state: PeerState
     cause: str
     since_ns: int
     action: str = ""
+    relation: Relation = "stranger"
     round_trip_s: float | None = None
     link: Literal["direct", "relayed", "none"] = "none"
     relay: str | None = None
@@ -60,6 +81,13 @@ class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
     blame: int = 0
     verdict: Verdict = "neither"
     away: Window | None = None
+    quarantine: Quarantine | None = None
+
+
+def is_near(row: PeerRow) -> bool:
+    """Whether the owner chose the peer, a link with it stands or this node found it wanting: anybody else's troubles
+    are their own."""
+    return row.relation != "stranger" or row.link != "none" or row.quarantine is not None
 
 
 class ReachView(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,14 +104,17 @@ class ReachView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MeshSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """The mesh in the status. peers: state -> how many."""
+    """The mesh in the status. peers: state -> how many. strangers: of them, those that are neither chosen nor linked.
+    quarantined: who gets no work of this node, the first to come back first; a few of them."""
 
     network: str
     peers: dict[str, int]
+    strangers: dict[str, int]
     links: int
     neighbours: int
     reach: Literal["yes", "no", "unknown"]
     addresses: tuple[str, ...]
+    quarantined: tuple[Quarantined, ...] = ()
 
 
 class MeshView(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from qcommons.jobs.asks import RESOURCES
 from qcommons.node.api.problem import STATUSES
 from qcommons.node.api.records import Failure
 from qcommons.node.api.routes import ROUTES, Route
@@ -27,6 +28,7 @@ IN_PATH: dict[str, Tree] = {
     "token": {"type": "string", "description": "the token's id, not the token"},
     "key": {"type": "string", "description": "section.name, as `qcommons config show` lists it"},
     "peer": {"type": "string", "pattern": "^qn1[a-z0-9]{58}$", "description": "a node id"},
+    "resource": {"type": "string", "enum": list(RESOURCES)},
 }
 
 

@@ -45,16 +45,24 @@ with Node.connect() as node:
 - **Bodies** are JSON, 1 MiB at most (64 MiB for `POST /v1/jobs`, 4 MiB of a guest). A field or parameter that is
   not named here is refused. Names say the unit: `_ns`, `_s`, `_bytes`. A moment is a number of nanoseconds since 1970
   (UTC); planned absences and the papers of peers have seconds since 1970 (`from_s`, `until_s`), as they were signed.
+  A body holds 524,288 values at most (a sweep of 100,000 points of five inputs); texts of programs count as one each.
 - **Failures** of every kind have the body `{"error": {"who", "what", "where", "limit"}}`: who must act (`caller`,
   `resources`, `peer`, `qcommons`), what is wrong, where, and which limit was passed.
 - **Again**: a submission with the same `request` makes one job however often it is sent, so a lost answer costs
   nothing: send it again.
 - **Waiting**: `wait_s` (300 at most) holds the answer until the job has ended or the time is over.
 - **Connections**: headers must be complete within 10 s and bodies must move; 512 connections at once, and for a
-  newcomer the one goes that has been without a request and a token longest. Events: a listener that does not read for
-  30 s is dropped and goes on from its cursor; one whose token is revoked or expires is ended.
+  newcomer the one goes that has been without a request and a token longest. Whoever takes longer than 30 s for the
+  next 64 KiB of an answer is dropped; a listener of events goes on from its cursor, or is ended when its token is
+  revoked or expires.
+- **Answers**: a job may ask for 192 MiB of amplitudes (422 beyond). Of counts nobody knows before: a job whose answers
+  outgrow 192 MiB is stopped and fails, with the answers so far. Large answers are sent in pieces, without a
+  `content-length`. 256 MiB of answers may be on their way at once, or one larger one; 503 says to read one first.
 - **Guests**: each has 64 requests at once, waits included, 8 event streams among them, and one large upload (4 MiB);
-  more get 429, which says what to end. All guests together have half of the node, the rest stays for its owner.
+  more get 429, which says what to end. All guests together have half of the node, the rest stays for its owner. The
+  programs of a guest are read in turn, within 10 s a submission; the answer of a job may take 32 MiB, counted before
+  it runs (422 beyond), and 64 MiB of answers may be on their way to one guest. `total`, `more` and the numbers of
+  events count what is the guest's own.
 
 | status | meaning |
 |---|---|

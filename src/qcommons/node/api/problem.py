@@ -21,7 +21,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from qcommons.base.errors import Corrupt, QCommonsError, Unavailable, UsageError
-from qcommons.jobs.outcomes import ErrorInfo
+from qcommons.jobs.outcomes import ErrorInfo, Tried
 from qcommons.node.api.door import OWNER
 from qcommons.node.api.records import Failure
 
@@ -32,6 +32,7 @@ OnFault = Callable[[str, BaseException], None]  # id, what happened
 NOT_THERE = frozenset({"job", "peer", "token", "setting"})  # `where` of a UsageError that means 404
 REFUSED_EXIT_CODE = 3
 RETRY_AFTER_S = 2
+PIECE_BYTES = 1 << 16  # at once to the connection, which waits until each is taken (`connections.Bounds.unread_s`)
 LINGER_S = 2.0  # a refused upload is read and thrown away this long, so that its sender sees the answer
 STATUSES = {
     400: "the request is not what it should be; `where` names the field",
@@ -95,7 +96,7 @@ def failure_of(error: Exception, *, owner: bool, on_fault: OnFault) -> HttpFailu
 
 
 def _info(error: QCommonsError) -> ErrorInfo:
-    return ErrorInfo(error.who, error.what, error.where, error.limit)
+    return ErrorInfo(error.who, error.what, error.where, error.limit, tuple(Tried(*row) for row in error.tried))
 
 
 class Problems:
@@ -140,6 +141,11 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.started = True
             message["headers"] = [*message["headers"], *SECURITY]
+        body = message.get("body", b"")
+        for start in range(0, len(body) - PIECE_BYTES, PIECE_BYTES):
+            await self._send({**message, "body": body[start : start + PIECE_BYTES], "more_body": True})
+        if len(body) > PIECE_BYTES:
+            message["body"] = body[-(len(body) % PIECE_BYTES or PIECE_BYTES) :]
         await self._send(message)
 
     async def fail(self, failure: HttpFailure) -> None:

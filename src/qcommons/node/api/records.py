@@ -12,9 +12,10 @@ import msgspec
 
 from qcommons.circuits.noise import Noise
 from qcommons.circuits.observables import PauliSum
-from qcommons.jobs.outcomes import ErrorInfo
+from qcommons.jobs.outcomes import ErrorInfo, Tried
 from qcommons.jobs.results import Result
 from qcommons.node.api.mesh_records import MeshSummary
+from qcommons.node.api.work_records import HiredWork, MeshWork
 
 __all__ = [
     "Accepted", "AnsweredRuns", "AttemptView", "Cancel", "EventView", "Failure", "Health", "JobList", "JobView",
@@ -24,7 +25,9 @@ __all__ = [
 
 Axis = Annotated[int, msgspec.Meta(ge=1, le=(1 << 31) - 1)]
 Tag = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Text = Annotated[str, msgspec.Meta(max_length=4096)]
 PROGRAMS_MAX = 1_000
+SUMS_MAX, BITSTRINGS_MAX = 10_000, 1 << 16  # as between nodes (`jobs/wire.py`)
 POINTS_MAX = 100_000
 AXES_MAX = 32
 WAIT_S_MAX = 300.0  # of one long poll; ask again for more
@@ -51,29 +54,36 @@ class Submission(_Asked, frozen=True):
     programs: with `batch` the results are a list even of one. points: values of the inputs, one run of each
     program for each; `shape` lays them out. observables: text as in "ZZI + 0.5 XXI", or the terms. noise:
     "depolarizing:0.01+readout:0.02"; or noise_profile: the text of a device profile (TOML); or noise_model: its
-    rules. request: your own name for this submission, so that asking twice makes one job.
+    rules. request: your own name for this submission, so that asking twice makes one job. on: "mesh" has peers run it;
+    then assurance says how they are checked (audit), egress who may get it (peers: own and allowed nodes; public:
+    anybody's), peers how many at most, budget what they may be paid (base units), plan which row of the planner.
     """
 
     programs: Annotated[tuple[ProgramText, ...], msgspec.Meta(min_length=1, max_length=PROGRAMS_MAX)]
     batch: bool = False
     shots: int | None = None
-    observables: tuple[str | PauliSum, ...] | None = None
+    observables: Annotated[tuple[str | PauliSum, ...], msgspec.Meta(max_length=SUMS_MAX)] | None = None
     scalar: bool = False
-    amplitudes: tuple[str, ...] | None = None
+    amplitudes: Annotated[tuple[str, ...], msgspec.Meta(max_length=BITSTRINGS_MAX)] | None = None
     statevector: bool = False
     points: Annotated[tuple[dict[str, float], ...], msgspec.Meta(min_length=1, max_length=POINTS_MAX)] | None = None
     shape: Annotated[tuple[Axis, ...], msgspec.Meta(max_length=AXES_MAX)] | None = None
-    noise: str | None = None
+    noise: Text | None = None
     noise_profile: str | None = None
     noise_model: Noise | None = None
     seed: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)] | None = None
-    engine: str | None = None
-    method: str | None = None
+    engine: Text | None = None
+    method: Text | None = None
     deadline_s: float | None = None
     memory_bytes: int | None = None
     tags: Annotated[tuple[Tag, ...], msgspec.Meta(max_length=16)] = ()
-    purpose: str | None = None
-    egress: Literal["home", "peers", "public"] = "home"
+    purpose: Text | None = None
+    egress: Literal["home", "peers", "public"] | None = None
+    on: Literal["here", "mesh"] = "here"
+    assurance: Literal["none", "audit", "replicate"] | None = None
+    peers: Annotated[int, msgspec.Meta(ge=1, le=1_000)] | None = None
+    budget: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)] | None = None
+    plan: Text | None = None
     request: Annotated[str, msgspec.Meta(min_length=1, max_length=128)] | None = None
 
 
@@ -111,7 +121,8 @@ class AttemptView(msgspec.Struct, frozen=True, kw_only=True):
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
     """A job as the node knows it; `timeline` only where one job was asked for. attempts: what workers are at for it;
-    runs of less than a quarter of a second do not appear."""
+    runs of less than a quarter of a second do not appear. on: "here" or "mesh". mesh, hired: where one job was asked
+    for, of work between nodes."""
 
     id: str
     state: str
@@ -129,6 +140,9 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     shots: int
     timeline: tuple[PhaseView, ...] = ()
     attempts: tuple[AttemptView, ...] = ()
+    on: str = "here"
+    mesh: MeshWork | None = None
+    hired: HiredWork | None = None
 
 
 class JobList(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,7 +178,8 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
     """Why a job is where it is. who: whose move it is (owner, caller, resources, peers, qcommons, nobody).
 
     action: what to do, "" if there is nothing to do. ahead: jobs before it in the queue, None unless it waits.
-    until_ns: when that is known to change by itself.
+    until_ns: when that is known to change by itself. tried: of a refusal, each method that might have answered and why
+    it could not. mesh: of a job on the mesh; hired: of one that a peer hired.
     """
 
     job: str
@@ -175,6 +190,9 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
     action: str = ""
     ahead: int | None = None
     until_ns: int | None = None
+    tried: tuple[Tried, ...] = ()
+    mesh: MeshWork | None = None
+    hired: HiredWork | None = None
 
 
 class Cancel(_Asked, frozen=True):
@@ -195,7 +213,7 @@ class ShutDown(_Asked, frozen=True):
 
 
 class PolicyChange(_Asked, frozen=True):
-    """Rules `principal:NAME`, `tag:NAME` or `*`. remove: rules to take out of both lists."""
+    """Rules `principal:NAME`, `tag:NAME`, `purpose:NAME` or `*`. remove: rules to take out of both lists."""
 
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()

@@ -16,12 +16,15 @@ from qcommons.base.errors import Unavailable
 from qcommons.engines.registry import EngineRow
 from qcommons.jobs.outcomes import ErrorInfo
 from qcommons.jobs.schema import AnyRun, BatchObject
-from qcommons.node.api.answers import result_bytes
+from qcommons.node.api.answers import AnswerResponse
+from qcommons.node.api.archive_routes import ARCHIVE_ROUTES
+from qcommons.node.api.ask_routes import ASK_ROUTES
 from qcommons.node.api.call import MSGPACK, Call, json_answer
 from qcommons.node.api.events import EventStream, cursor
 from qcommons.node.api.mesh_routes import MESH_ROUTES
 from qcommons.node.api.problem import HttpFailure
 from qcommons.node.api.queries import EventsQuery, JobsQuery, LogsQuery, ReceiptQuery, WaitQuery
+from qcommons.node.api.quote_records import Quote
 from qcommons.node.api.records import (
     Accepted,
     Cancel,
@@ -73,9 +76,13 @@ async def _run(call: Call) -> Response:
     return await _answered(call, accepted.job)
 
 
+async def _quote(call: Call) -> Response:
+    return json_answer(await call.door.quote(await call.body(Submission), call.who))
+
+
 async def _jobs(call: Call) -> Response:
     query = call.query(JobsQuery)
-    found = call.door.jobs(call.who, state=query.state, tag=query.tag, limit=query.limit, before=query.before)
+    found = await call.door.jobs(call.who, state=query.state, tag=query.tag, limit=query.limit, before=query.before)
     return json_answer(found)
 
 
@@ -94,11 +101,10 @@ async def _result(call: Call) -> Response:
 
 
 async def _answered(call: Call, job: str) -> Response:
-    spec, answered = call.door.result(job, call.who)
     msgpack = MSGPACK in call.request.headers.get("accept", "")
-    body = await result_bytes(spec, answered, msgpack=msgpack)
     media = MSGPACK if msgpack else "application/json"
-    return Response(body, headers={"location": f"/v1/jobs/{job}"}, media_type=media)
+    kept = call.door.result(job, call.who)
+    return AnswerResponse(kept, call, media=media, msgpack=msgpack, location=f"/v1/jobs/{job}")
 
 
 async def _receipt(call: Call) -> Response:
@@ -203,6 +209,9 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/run", _run, "principal",
           "Submit a job and wait for its answer; 202 and the job's id if it has not ended within `wait_s`.", WaitQuery,
           Submission, (AnyRun, BatchObject), media=("application/json", MSGPACK), errors=(422,)),
+    Route("POST", "/v1/quote", _quote, "owner",
+          "What a submission would meet: plan, price, peers, time, and what a liar gets past; nothing is kept or run.",
+          body=Submission, answer=Quote, errors=(422,)),
     Route("GET", "/v1/jobs", _jobs, "principal", "List jobs, newest first.", JobsQuery, answer=JobList),
     Route("GET", "/v1/jobs/{job}", _job, "principal", "One job with its timeline.", WaitQuery, answer=JobView),
     Route("GET", "/v1/jobs/{job}/result", _result, "principal",
@@ -210,6 +219,7 @@ ROUTES: tuple[Route, ...] = (
           answer=(AnyRun, BatchObject), media=("application/json", MSGPACK), errors=(409,)),
     Route("GET", "/v1/jobs/{job}/receipt", _receipt, "principal", 
           "The signed receipt of one run of an ended job (docs/protocol/receipt.md).", ReceiptQuery, media=(CBOR,)),
+    *ARCHIVE_ROUTES,
     Route("POST", "/v1/jobs/{job}/cancel", _cancel, "principal", "Cancel a job; an ended one stays as it is.",
           body=Cancel, answer=JobView),
     Route("GET", "/v1/jobs/{job}/why", _why, "principal", "Why a job is where it is, and whose move it is.",
@@ -219,7 +229,7 @@ ROUTES: tuple[Route, ...] = (
           answer=Status),
     Route("POST", "/v1/resume", _resume, "owner", "End a pause.", answer=Status),
     Route("GET", "/v1/policy", _policy, "owner", "Whose work is taken.", answer=PolicyView),
-    Route("POST", "/v1/policy", _set_policy, "owner", "Allow or deny by principal and tag.", body=PolicyChange,
+    Route("POST", "/v1/policy", _set_policy, "owner", "Allow or deny by principal, tag and purpose.", body=PolicyChange,
           answer=PolicyView),
     Route("GET", "/v1/settings", _settings, "owner", "Every setting with its origin.", answer=list[SettingView]),
     Route("PUT", "/v1/settings/{key}", _set_setting, "owner", "Change a setting in the config file.",
@@ -236,6 +246,7 @@ ROUTES: tuple[Route, ...] = (
           answer=list[EngineRow]),
     Route("POST", "/v1/shutdown", _shut_down, "owner", "Drain, then stop.", body=ShutDown, answer=Status, status=202),
     *MESH_ROUTES,
+    *ASK_ROUTES,
     Route("GET", "/v1/health", _health, "open", "Health alone, for checks of containers.", answer=Health,
           errors=(503,)),
     Route("GET", "/metrics", _metrics, "owner", "Metrics in OpenMetrics.", media=(OPENMETRICS,)),

@@ -2,7 +2,8 @@
 
 Flow: core -> OpenBlob, ReadChunk, WriteChunk, CloseBlob -> *BlobFiles* (one thread of its own) -> BlobOpened,
 ChunkRead, ChunkWritten -> core. A blob that is not whole goes on another time: what is there is found by hashing it
-again, so that no file says what could be wrong. Nothing here is synced: what a crash loses is fetched again.
+again, so that no file says what could be wrong. Nothing here is synced: what a crash loses is fetched again. A chunk is
+hashed before it is given away too: on a disk that forgot, the blob is no longer whole, and no peer takes us for a liar.
 
     blobs/HEX/manifest     canonical bytes; their SHA3-256 is the id
     blobs/HEX/data         chunk i at i * 256 KiB
@@ -49,6 +50,7 @@ class BlobFiles:
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="qcommons blobs")
         self._files: dict[bytes, int] = {}  # blob -> descriptor, of the thread alone
+        self._manifests: dict[bytes, Manifest] = {}  # of blobs that are given away, likewise
         self._caps: dict[bytes, int] = {}
         self._closed = False
 
@@ -82,6 +84,7 @@ class BlobFiles:
         for descriptor in self._files.values():
             os.close(descriptor)
         self._files.clear()
+        self._manifests.clear()
 
     # on the thread
 
@@ -113,9 +116,19 @@ class BlobFiles:
                 if not (folder / WHOLE).exists():
                     return None
                 descriptor = self._files[blob] = os.open(folder / "data", os.O_RDWR | os.O_CLOEXEC)
-            return os.pread(descriptor, CHUNK_BYTES, place * CHUNK_BYTES) or None
-        except OSError:
-            return None
+            if blob not in self._manifests:
+                self._manifests[blob] = read_manifest((folder / "manifest").read_bytes(), blob)
+            manifest = self._manifests[blob]
+            if place >= manifest.chunks:
+                return None
+            data = os.pread(descriptor, CHUNK_BYTES, place * CHUNK_BYTES)
+            if manifest.fits(place, data):
+                return data
+            self._end(blob, whole=False)
+            (folder / WHOLE).unlink(missing_ok=True)
+        except (OSError, QCommonsError):
+            pass
+        return None
 
     def _write(self, blob: bytes, place: int, data: bytes | memoryview) -> str | None:
         descriptor = self._files.get(blob)
@@ -156,6 +169,7 @@ class BlobFiles:
 
     def _end(self, blob: bytes, whole: bool) -> None:
         descriptor = self._files.pop(blob, None)
+        self._manifests.pop(blob, None)
         if descriptor is not None:
             os.close(descriptor)
         if whole:

@@ -15,7 +15,6 @@ from qcommons.base.errors import PeerError, QCommonsError, Unavailable, UsageErr
 from qcommons.base.units import s_to_ns
 from qcommons.mesh.events import Failed, Got, MyAway, PeerBanned, PeerForgotten, ProbeNews, Reached
 from qcommons.mesh.events import ProbeHeard as Heard
-from qcommons.mesh.invite import Invite
 from qcommons.mesh.invite import parse as parse_invite
 from qcommons.mesh.records import PeerId
 from qcommons.node.api.mesh_records import (
@@ -38,7 +37,9 @@ from qcommons.node.api.mesh_records import (
     Verdict,
     Window,
 )
+from qcommons.node.mesh.asks import Asks
 from qcommons.node.mesh.driver import Driver
+from qcommons.node.mesh.invitations import Invitations
 from qcommons.node.mesh.measuring import Measuring, quantile_s
 from qcommons.node.mesh.papers import Papers
 from qcommons.node.mesh.views import Views
@@ -53,8 +54,7 @@ VERDICTS = {"allow": "allow", "deny": "deny", "neither": ""}
 
 
 class Door:
-    """views: makes the rows. keep_invite: keeps an invitation until its node was reached. sever: of development
-    nodes, None on any other."""
+    """views: makes the rows. sever: of development nodes, None on any other."""
 
     def __init__(
         self,
@@ -62,12 +62,14 @@ class Door:
         views: Views,
         measuring: Measuring,
         papers: Papers,
+        asks: Asks,
         network: str,
-        keep_invite: Callable[[Invite], None],
+        invitations: Invitations,
         sever: Callable[[frozenset[PeerId]], None] | None,
     ) -> None:
         self._driver, self._views, self._measuring, self._papers = driver, views, measuring, papers
-        self._network, self._keep_invite, self._sever = network, keep_invite, sever
+        self.asks = asks
+        self._network, self._invitations, self._sever = network, invitations, sever
 
     def view(self) -> MeshView:
         self._driver.check()
@@ -87,7 +89,7 @@ class Door:
             raise UsageError(what, where="invite", limit=self._network)
         if invite.node == self._driver.core.me:
             raise UsageError("the invitation is this node's own; use it on another one", where="invite")
-        self._keep_invite(invite)
+        self._invitations.take(invite, self._driver.now_ns(), self._views.alive())
         peer = invite.node
         tries = [
             asyncio.ensure_future(self._driver.ask(_reaching(address, peer), asked.wait_s))
@@ -105,6 +107,7 @@ class Door:
     async def forget(self, peer: str) -> None:
         who = _peer(peer)
         await self._ask(lambda ticket: PeerForgotten(ticket, who))
+        self._invitations.forget(who)
 
     async def measure(self, peer: str, asked: MeasureAsked) -> Measured:
         self._driver.check()

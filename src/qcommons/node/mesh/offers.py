@@ -12,7 +12,7 @@ from qcommons.engines.registry import describe
 __all__ = ["offers"]
 
 AMPLITUDE_BYTES = 16  # complex128
-WIDE = frozenset({"stim", "frames", "clifft", "tn"})  # their memory does not grow as 2^qubits
+WIDE = frozenset({"numpy", "stim", "frames", "aer", "clifft", "tn"})  # a method of theirs does not grow as 2^qubits
 OFFERS_MAX = 16  # of a record (`mesh/records.py`)
 
 

@@ -156,9 +156,20 @@ class Papers:
             raws = self._chain(successions(self._home, self._key.hash, self._network))
         except (Corrupt, Unavailable) as error:
             self._on_log("mesh_paper_damaged", paper="successions", why=str(error))
-        self._driver.deliver(MyOwner(owner))
+        try:
+            nodes = self._certified(now_s)
+        except (Corrupt, Unavailable) as error:
+            nodes = ()
+            self._on_log("mesh_paper_damaged", paper="certified nodes", why=str(error))
+        self._driver.deliver(MyOwner(owner, nodes))
         self._shown = encode_record(_Shown(certificate, raws))
         self._looking = self._loop.call_later(LOOK_S, self._look)
+
+    def _certified(self, now_s: int) -> tuple[PeerId, ...]:
+        """The other nodes of the owner whose key is in this home."""
+        rows = Ownership(self._home, network=self._network).issued()
+        own = {PeerId(row.certificate.node) for row in rows if not row.revoked and now_s < row.certificate.until_s}
+        return tuple(sorted(own - {PeerId(self._key.hash)}))
 
     def _look(self) -> None:
         """A certificate that was accepted meanwhile is shown without a restart."""

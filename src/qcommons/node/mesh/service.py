@@ -14,25 +14,26 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import msgspec
-
 from qcommons.base.effects import Note, Send
 from qcommons.base.seeds import stream
 from qcommons.base.version import package_version
+from qcommons.jobs.asks import Ask as WorkAsk
+from qcommons.jobs.work_events import Sharing
 from qcommons.mesh.assembly import standard_parts
 from qcommons.mesh.core import MeshCore
 from qcommons.mesh.crypto import NodeCrypto
 from qcommons.mesh.doorkeeper import Doorkeeper
 from qcommons.mesh.events import Begin, Leave, MyAddresses, MyOffers, News, OpenDoor, Reached
-from qcommons.mesh.invite import Invite
 from qcommons.mesh.records import PeerId
 from qcommons.mesh.tls import TlsContext, check_openssl
 from qcommons.node.dev import check_loopback, is_dev
+from qcommons.node.mesh.asks import Asks
 from qcommons.node.mesh.blob_files import BlobFiles
 from qcommons.node.mesh.clock import MeshClock
 from qcommons.node.mesh.connections import Connections
 from qcommons.node.mesh.door import Door
 from qcommons.node.mesh.driver import Driver
+from qcommons.node.mesh.invitations import Invitations
 from qcommons.node.mesh.keeper import Keeper
 from qcommons.node.mesh.lan import Lan
 from qcommons.node.mesh.listener import Listener
@@ -43,26 +44,17 @@ from qcommons.node.mesh.papers import Papers
 from qcommons.node.mesh.settings import MeshSettings
 from qcommons.node.mesh.twin import Twin
 from qcommons.node.mesh.views import Views
+from qcommons.node.mesh.work_door import Tell, WorkDoor
 from qcommons.node.store import Store
 from qcommons.pqc.identity import NodeKey
 
 __all__ = ["Mesh", "start_mesh"]
 
 PORT_KEY = "mesh-node/port"
-INVITES_KEY = "mesh-node/invites"
-INVITES_MAX = 16
 MET = ("linked", "alive")  # states of whom an invitation has led to: its record says from now on where it is
 SECRET_BYTES = 32
 CLOCK_LOOK_S = 1.0
 LEAVE_S = 0.2  # for the goodbyes to go out
-
-
-class KeptInvite(msgspec.Struct, frozen=True, array_like=True):
-    """An invitation that was taken; once its peer was met, that is dialled by its record. since_ns: when."""
-
-    peer: bytes
-    addresses: tuple[str, ...]
-    since_ns: int = 0
 
 
 class Mesh:
@@ -101,12 +93,14 @@ class Mesh:
         self.papers = Papers(
             key, settings.network, self.driver, disk, home, secrets.token_bytes, self._note, on_log
         )  # fmt: skip
+        self.invitations = Invitations(disk, on_log)
+        self.asks = Asks(key, settings.network, settings.sharing, self.driver, disk, rng, self._note)
         self.views = Views(self)
         self.door = Door(
-            self.driver, self.views, measuring, self.papers, settings.network, self._keep_invite,
+            self.driver, self.views, measuring, self.papers, self.asks, settings.network, self.invitations,
             self.connections.sever if is_dev(home) else None,
         )  # fmt: skip
-        self.invites: list[KeptInvite] = []  # taken, and their nodes not met since
+        self.work: WorkDoor | None = None
         self.met: set[PeerId] = set()  # peers that were here since the start; no more than the book holds
         self.twin = Twin(self.driver.now_ns())
         self._announcing: asyncio.Task[None] | None = None
@@ -119,14 +113,15 @@ class Mesh:
         deliver(OpenDoor(MEASURE))
         deliver(MyOffers(offers))
         self.papers.start()
+        self.asks.start()
         last = self._disk.get(PORT_KEY)
         await self.listener.start(None if last is None else int.from_bytes(last, "big"))
         if self.listener.port:
             self._disk.apply([(PORT_KEY, self.listener.port.to_bytes(2, "big"))])
         for address in self.settings.bootstrap:
             deliver(Reached("", address, None, bootstrap=True))
-        self.invites = self._kept_invites()
-        for invite in self.invites:
+        self.invitations.read()
+        for invite in self.invitations.pending():
             for address in invite.addresses:
                 deliver(Reached("", address, PeerId(invite.peer), bootstrap=True))
         self._tasks.append(asyncio.get_running_loop().create_task(self._follow_clock()))
@@ -139,12 +134,24 @@ class Mesh:
         with contextlib.suppress(Exception):  # it stops, whatever goodbye could not be said
             self.driver.deliver(Leave("the node stops"))
             await asyncio.sleep(LEAVE_S)
+        if self.work is not None:
+            self.work.close()
         self.papers.stop()
+        self.asks.stop()
         await self.listener.close()
         await self.connections.close()
         self.driver.close()
         await self.lan.close()
         self._blobs.close()
+
+    def open_work(
+        self, tell: Tell, now_ns: Callable[[], int], sharing: Callable[[WorkAsk | None], Sharing]
+    ) -> WorkDoor:
+        """Doors for work between nodes, once the node's core can answer. tell: gives it an event. now_ns: its clock.
+        sharing: what the owner says of work for others, given this node's own ask."""
+        self.work = WorkDoor(self.driver, tell, now_ns, self.asks.of, lambda: sharing(self.asks.offered("work")))
+        self.work.start()
+        return self.work
 
     @property
     def store_waiting(self) -> int:
@@ -167,13 +174,18 @@ class Mesh:
 
     def _news(self, send: Send) -> None:
         news = send.message
+        if self.work is not None:
+            self.work.changed()
         if isinstance(news, News):
             if news.state in MET:
                 self.met.add(news.peer)
+                self.asks.met(news.peer)
+                self.invitations.met(news.peer)
+                entry = self.core.book.entries.get(news.peer)
+                if entry is not None and entry.proven in self.settings.bootstrap:
+                    self.invitations.answered(news.peer, entry.proven, self.driver.now_ns())
             elif news.state == "forgotten":
                 self.met.discard(news.peer)
-            if news.state in MET and any(one.peer == news.peer for one in self.invites):
-                self._keep_invites([one for one in self.invites if one.peer != news.peer])
             self._on_log("mesh_peer", **readable({"peer": news.peer.hex(), "state": news.state, "cause": news.cause}))
 
     def _note(self, note: Note) -> None:
@@ -187,32 +199,6 @@ class Mesh:
             if ahead_ns:
                 self._on_log("mesh_clock_followed", ahead_s=ahead_ns / 1e9)
             await asyncio.sleep(CLOCK_LOOK_S)
-
-    # invitations
-
-    def _kept_invites(self) -> list[KeptInvite]:
-        raw = self._disk.get(INVITES_KEY)
-        if raw is None:
-            return []
-        try:
-            return msgspec.msgpack.decode(raw, type=list[KeptInvite])
-        except msgspec.MsgspecError as error:  # joining again makes it anew
-            self._on_log("mesh_row_damaged", key=INVITES_KEY, why=str(error))
-            return []
-
-    def _keep_invite(self, invite: Invite) -> None:
-        """Until its node was met. One whose node is here already has nothing to wait for."""
-        if invite.node in self.views.alive():
-            return
-        now_ns = self.driver.now_ns()
-        since_ns = next((one.since_ns for one in self.invites if one.peer == invite.node), now_ns)
-        others = [one for one in self.invites if one.peer != invite.node]
-        kept = KeptInvite(invite.node, tuple(invite.addresses), since_ns or now_ns)
-        self._keep_invites([*others[-(INVITES_MAX - 1) :], kept])
-
-    def _keep_invites(self, invites: list[KeptInvite]) -> None:
-        self.invites = invites
-        self._disk.apply([(INVITES_KEY, msgspec.msgpack.encode(invites))])
 
 
 async def start_mesh(

@@ -25,7 +25,8 @@ WORDS = {"true": 1, "yes": 1, "on": 1, "1": 1, "false": 0, "no": 0, "off": 0, "0
 
 
 class MeshSettings(NamedTuple):
-    """listen: "lan", "loopback" or an IP address. bootstrap: "tcp/HOST:PORT" each."""
+    """listen: "lan", "loopback" or an IP address. bootstrap: "tcp/HOST:PORT" each. sharing: whether work of
+    strangers is taken (`share.enabled`)."""
 
     enabled: bool
     network: str
@@ -34,6 +35,7 @@ class MeshSettings(NamedTuple):
     mdns: bool
     bootstrap: tuple[str, ...]
     relay: bool
+    sharing: bool = False
 
 
 def mesh_settings(values: Mapping[str, Any]) -> MeshSettings:
@@ -46,6 +48,7 @@ def mesh_settings(values: Mapping[str, Any]) -> MeshSettings:
         mdns=bool(values["mesh.mdns"].value),
         bootstrap=tuple(str(values["mesh.bootstrap"].value).split()),
         relay=bool(values["mesh.relay"].value),
+        sharing=bool(values["share.enabled"].value),
     )
 
 

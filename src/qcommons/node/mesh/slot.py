@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qcommons.base.errors import QCommonsError, Unavailable, UsageError, raised_at
+from qcommons.jobs.work_events import Offline, Sharing
 from qcommons.node.api.mesh_door import MeshDoor
 from qcommons.node.api.mesh_records import MeshSummary
 from qcommons.node.api.records import Trouble
@@ -19,15 +20,17 @@ from qcommons.node.mesh.settings import MeshSettings
 from qcommons.pqc.identity import node_id_of_hash
 
 if TYPE_CHECKING:
+    from qcommons.jobs.asks import Ask
     from qcommons.node.mesh.service import Mesh
+    from qcommons.node.shell import Shell
     from qcommons.node.store import Store
     from qcommons.pqc.identity import NodeKey
 
 __all__ = ["GAUGES", "MeshSlot"]
 
-ALONE = "alone in the mesh"  # as `views.troubles` calls it
+
 LABELLED = "qcommons_mesh_peers"
-STATES = ("known", "alive", "suspect", "lost", "away", "banned")
+STATES = ("known", "alive", "suspect", "lost", "stopped", "away", "banned")
 GAUGES = (
     "qcommons_mesh_links", "qcommons_mesh_neighbours", "qcommons_mesh_handshakes_half_open", "qcommons_mesh_bytes_in",
     "qcommons_mesh_bytes_out", "qcommons_mesh_handshakes", "qcommons_mesh_refused", "qcommons_mesh_puzzles",
@@ -66,6 +69,16 @@ class MeshSlot:
         if self._mesh is not None:
             await self._mesh.stop()
 
+    def open_work(self, shell: Shell, sharing: Callable[[Ask | None], Sharing]) -> None:
+        """Work between nodes, where there is a mesh; where there is none, the node's core hears why."""
+        if self._mesh is None:
+            shell.deliver(Offline(self._why))
+            return
+        door = self._mesh.open_work(shell.deliver, shell.clock.now_ns, sharing)
+        self._mesh.asks.is_proven = shell.core.dealing.is_proven
+        self._mesh.views.barred = shell.core.dealing.barred
+        shell.open_work(door.send, door.key_of)
+
     @property
     def door(self) -> MeshDoor:
         """Raises Unavailable where the mesh is off."""
@@ -102,6 +115,10 @@ class MeshSlot:
         """An error of ours in the core: the rest of the node goes on."""
         cause = f"{type(error).__name__}: {error}"
         self._red("the mesh stopped by its own fault", cause, "qcommons", "see qcommons logs, then restart the node")
+        if self._mesh is not None and self._mesh.work is not None:
+            self._mesh.work.stop(
+                f"the mesh stopped by its own fault: {cause}; see qcommons logs, then restart the node"
+            )
         self._on_log("mesh_fault", error=cause, at=raised_at(error))
 
     def _red(self, what: str, cause: str, who: str, action: str) -> None:
@@ -112,12 +129,11 @@ class MeshSlot:
 
 def _troubles(mesh: Mesh) -> list[Trouble]:
     """Of the mesh itself, of a second node with this key, of peers that vanished, of invitations nobody answered."""
-    found, now_ns = mesh.views.troubles(), mesh.driver.now_ns()
+    now_ns = mesh.driver.now_ns()
     pending = [Pending(node_id_of_hash(one.peer), one.addresses, one.since_ns or mesh.twin.started_ns)
-               for one in mesh.invites]  # fmt: skip
+               for one in mesh.invitations.pending()]  # fmt: skip
     met = {node_id_of_hash(peer) for peer in mesh.met}  # who was gone before this start may have said goodbye then
-    lost = lost_trouble((row for row in mesh.views.mesh().peers if row.node in met), now_ns)
-    if any(trouble.what == ALONE for trouble in found):
-        lost = None  # it is this node that is cut off, which is said
-    more = (mesh.twin.trouble(now_ns), lost, invite_trouble(pending, now_ns))
-    return [*found, *(trouble for trouble in more if trouble is not None)]
+    alone = mesh.views.alone()  # then it is this node that is cut off, and not its peers that are lost
+    lost = lost_trouble((row for row in mesh.views.mesh().peers if row.node in met), now_ns) if alone is None else alone
+    more = (lost, mesh.twin.trouble(now_ns), invite_trouble(pending, now_ns))
+    return [*mesh.views.troubles(), *(trouble for trouble in more if trouble is not None)]
