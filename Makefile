@@ -17,7 +17,7 @@ export OMP_NUM_THREADS ?= 1
 help: ## list these commands
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
 
-demo: $(RUN_STAMP) ## set up, then run real circuits of different kinds and check each answer
+demo: $(RUN_STAMP) ## set up, then real circuits on five nodes, with a liar and a crash; each answer is checked
 	@$(BIN)/qcommons demo
 	@echo "Now your own circuits: source $(BIN)/activate, then qcommons run examples/bell.qasm"
 

@@ -29,10 +29,13 @@ class Claim(NamedTuple):
     """One row of the table.
 
     ours, reference: names of functions of the bench file; no reference for an absolute bar.
-    kind: "ratio" (reference / ours must reach `bar`), "seconds" (ours must stay below `bar`),
+    kind: "ratio" (reference / ours must reach `bar`, by wall and by CPU), "speed" (by wall alone), "seconds" (ours
+        must stay below `bar`),
     "difference" (ours - reference, in seconds, must stay below `bar`), "delay" (the same of wall time
     alone), or "most" and "least" (the median of what the thunk says as `value`, against `bar`).
     rounds: measured runs a side. warm: one run of each side before them. threads: 1, or None for defaults.
+    pause_s: after each run, where a side goes on working when its answer is there (signing receipts, say), so that
+    this does not burden the other.
     """
 
     title: str
@@ -44,6 +47,7 @@ class Claim(NamedTuple):
     warm: bool = True
     threads: int | None = 1
     unit: str = ""
+    pause_s: float = 0.0
 
 
 class Measured(NamedTuple):
@@ -151,6 +155,7 @@ def measure(claim: Claim, module: str, small: bool = False) -> tuple[Measured, M
         for _ in range(1 if small else claim.rounds):
             for side in sides:
                 side.run()
+                time.sleep(claim.pause_s)
     finally:
         measured = [side.close() for side in sides]
     return measured[0], measured[1] if len(measured) > 1 else None
@@ -178,7 +183,7 @@ def report(claim: Claim, ours: Measured, reference: Measured | None) -> tuple[st
         figure = f"difference wall {wall * 1e3:.3g} ms, CPU {cpu * 1e3:.3g} ms; bar < {claim.bar * 1e3:g} ms"
     else:
         wall, cpu = reference.wall_s / ours.wall_s, reference.cpu_s / ours.cpu_s
-        reached = min(wall, cpu) >= claim.bar
+        reached = (wall if claim.kind == "speed" else min(wall, cpu)) >= claim.bar
         figure = f"ratio wall {wall:.3g}x, CPU {cpu:.3g}x; bar >= {claim.bar:g}x"
     checks = [value for side in (ours, reference) if side for name, value in side.said.items() if name == "right"]
     lines.append(f"  {'reached' if reached and all(checks) else 'MISSED'}: {figure}")

@@ -19,6 +19,9 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 EXIT = re.compile(r"# exit (\d)$")
 SECONDS_MAX = 120  # of one command, on a busy machine
+SCRIPTS = sorted((ROOT / "docs/tutorials").glob("*.md"))  # their lines are typed one after the other in one terminal
+SCRIPT_SECONDS_MAX = 300
+RUN_ELSEWHERE = {"qcommons demo", "qcommons demo --alone"}  # by tests/clients/test_demo.py, which looks closer
 
 
 def _blocks(language: str) -> Iterator[tuple[str, str]]:
@@ -75,12 +78,36 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     _run("qcommons down --now", made)
 
 
-@pytest.mark.parametrize(("command", "code"), list(dict.fromkeys(_commands() + _promised())))
+DOCUMENTED = [row for row in dict.fromkeys(_commands() + _promised()) if row[0] not in RUN_ELSEWHERE]
+
+
+@pytest.mark.parametrize(("command", "code"), DOCUMENTED)
 def test_documented_command_ends_as_documented(command: str, code: int, home: Path) -> None:
     done = _run(command, home)
     assert done.returncode == code, done.stderr
     if " --json" in command:
         json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("page", SCRIPTS, ids=lambda page: page.stem)
+def test_tutorial_runs_as_it_is_typed(page: Path, tmp_path: Path) -> None:
+    """In a folder of its own that has the examples; nothing of it is left."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    blocks = [match[2] for match in BLOCK.finditer(page.read_text()) if match[1] == "sh"]
+    lines = [line for block in blocks for line in block.splitlines() if not line.startswith("source ")]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("QCOMMONS_")}
+    environment |= {"PATH": f"{BIN}:{os.environ['PATH']}", "QCOMMONS_HOME": str(tmp_path / "home")}
+    environment |= {"PYTHONIOENCODING": "utf-8"}
+    try:
+        done = subprocess.run(
+            ["bash", "-eo", "pipefail", "-c", "\n".join(lines)],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=SCRIPT_SECONDS_MAX, check=False,
+        )  # fmt: skip
+    finally:
+        if (tmp_path / "try").exists():
+            _run(f"qcommons dev down --folder {tmp_path}/try --remove", tmp_path / "home")
+    assert done.returncode == 0, done.stdout[-2_000:] + done.stderr[-2_000:]
+    assert {path.name for path in tmp_path.iterdir()} <= {"examples", "home"}
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/first-steps.md"])

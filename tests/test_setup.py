@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -69,3 +70,19 @@ def test_constraints_pin_every_declared_dependency() -> None:
     declared = [*project["dependencies"], *extras["dev"], *extras["fast"], *extras["tn"]]
     names = {re.split(r"[=<>!~;\[ ]", one)[0].lower() for one in declared}
     assert names - pinned == set()
+
+
+def test_what_pip_fetches_is_told_line_by_line() -> None:
+    """Lines of pip 24 and 25 as they come through a pipe."""
+    spec = importlib.util.spec_from_file_location("setup_script", ROOT / "tools/setup.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    rows = {
+        "Collecting numpy==2.3.2 (from qcommons==0.1.0)\n": "fetching numpy==2.3.2",
+        "  Downloading numpy-2.3.2-cp311-manylinux.whl (16.9 MB)\n": None,
+        "Building editable for qcommons (pyproject.toml): started\n": "building the package itself",
+        "Installing collected packages: stim, numpy, qcommons\n": "installing 3 packages",
+        "\n": None,
+    }
+    assert {line: module.told(line) for line in rows} == rows

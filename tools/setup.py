@@ -48,9 +48,38 @@ def check_python():
 def run(*command):
     """Run one step quietly; on failure show what it said."""
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if done.returncode:
-        sys.stderr.write(done.stdout[-4000:])
-        fail(f"`{' '.join(map(str, command))}` ended with {done.returncode}; see above, then run make again")
+    check_end(command, done.returncode, done.stdout)
+
+
+def install(*command):
+    """Run pip, naming each package as it is fetched: it takes minutes, and silence looks like a hang."""
+    said = []
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        for line in process.stdout:
+            said.append(line)
+            step = told(line)
+            if step:
+                print("setup: " + step, flush=True)
+    check_end(command, process.returncode, "".join(said))
+
+
+def told(line):
+    """What a line of pip's is worth to whoever waits: the package being fetched or all being installed, else None."""
+    words = line.split()
+    if words[:1] == ["Collecting"]:
+        return "fetching " + words[1].partition(";")[0]
+    if words[:3] == ["Installing", "collected", "packages:"]:
+        return f"installing {len(words) - 3} packages"
+    if words[:2] == ["Building", "wheel"] or words[:2] == ["Building", "editable"]:
+        return "building the package itself"
+    return None
+
+
+def check_end(command, code, said):
+    """Where a step failed, show what it said and end."""
+    if code:
+        sys.stderr.write(said[-4000:])
+        fail(f"`{' '.join(map(str, command))}` ended with {code}; see above, then run make again")
 
 
 def main():
@@ -63,8 +92,9 @@ def main():
     python = VENV / "bin" / "python"
     print(f"setup: installing into .venv what `{kind}` needs (some minutes the first time)", flush=True)
     if not (VENV / "bin" / "pip").exists():  # absent, or left half-made by an interrupted run
+        print("setup: making the environment", flush=True)
         run(sys.executable, "-m", "venv", "--clear", VENV)
-    run(python, "-m", "pip", "install", "--quiet", "-c", "constraints.txt", "-e", KINDS[kind])
+    install(python, "-m", "pip", "install", "-c", "constraints.txt", "-e", KINDS[kind])
     kinds = list(KINDS)
     for name in kinds[: kinds.index(kind) + 1]:
         (VENV / f".ready-{name}").write_text("installed\n", encoding="utf-8")

@@ -1,152 +1,85 @@
-"""The demo: its known answers derived a second way, and its judgement."""
+"""`qcommons demo`: the five nodes, once; the one node, once; and what is left where it is ended on the way."""
 
 from __future__ import annotations
 
-import itertools
-import math
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
+from tests.clients.a_node import body
 
-from qcommons.clients.cli.demo import CASES, Probability, Refusal, Values, examples_dir, judge
-
-Matrix = NDArray[np.float64]
-KNOWN = {case.file: case.known for case in CASES}
+from qcommons.clients.cli.demo_cases import CASES
+from qcommons.clients.cli.demo_mesh import LIAR, NODES, STEPS, VICTIM
 
 
-def _values(file: str) -> tuple[float, ...]:
-    known = KNOWN[file]
-    assert isinstance(known, Values)
-    return known.values
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What `demo --json` prints; exit code 0: all agree, the liar is caught, nobody else is punished."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QCOMMONS_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("tmp")))
+        patch.setattr("tempfile.tempdir", None)
+        yield body("demo")
+        assert not list(Path(os.environ["TMPDIR"]).iterdir()), "something of it stayed"
 
 
-def test_ising_values_follow_from_free_fermions() -> None:
-    """Jordan-Wigner with strings of X: X_j = i a_2j a_2j+1 and Z_j Z_j+1 = i a_2j+1 a_2j+2, so every gate
-    rotates two Majorana operators and the covariance matrix of 120 of them tells all (Lieb, Schultz and
-    Mattis, Ann. Phys. 16, 407 (1961)). All spins up is the even half of a state with every bond +1."""
-    n, steps, angle = 60, 20, 0.1
-    covariance = np.zeros((2 * n, 2 * n))
-    for j in range(1, 2 * n - 2, 2):
-        covariance[j, j + 1], covariance[j + 1, j] = 1.0, -1.0
-    for _ in range(steps):
-        for first in (1, 0):  # all bonds, then all fields
-            for k in range(first, 2 * n - 1, 2):
-                covariance = _rotated(covariance, k, 2 * angle)
-    x30, zz = covariance[60, 61], covariance[59, 60]
-    assert _values("tfim60.qasm") == pytest.approx((x30, zz), abs=1e-12)
+def test_every_answer_on_the_mesh_is_the_known_one(told: Any) -> None:
+    assert [case["title"] for case in told["cases"]] == [step.case.title for step in STEPS]
+    assert all(case["agrees"] for case in told["cases"])
+    for step, case in zip(STEPS, told["cases"], strict=True):
+        runs = len(step.case.options.get("bind", [0])) if isinstance(step.case.options.get("bind"), list) else 1
+        assert sum(case["ran"].values()) == (0 if case["error"] else runs), case["title"]
+        assert "node 1" not in case["ran"], "who asks does not run"
 
 
-def _rotated(covariance: Matrix, k: int, angle: float) -> Matrix:
-    block = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
-    out = covariance.copy()
-    out[k : k + 2] = block @ out[k : k + 2]
-    out[:, k : k + 2] = out[:, k : k + 2] @ block.T
-    return out
+def test_the_liar_is_caught_with_evidence_and_none_of_its_answers_is_used(told: Any) -> None:
+    liar = told["nodes"][LIAR - 1]
+    assert liar["lies"] and liar["wrong"] and liar["caught"] and "proved wrong" in liar["quarantine"]
+    caught = [case["title"] for case in told["cases"] if f"node {LIAR}" in case["caught"]]
+    assert caught and caught[0] in liar["caught"]
+    assert not any(f"node {LIAR}" in case["ran"] for case in told["cases"])
 
 
-def test_echo_probability_needs_eight_mixed_qubits() -> None:
-    """cos(pi/8)^16 holds if no product of Z on the disturbed qubits has an expectation value: stim says so."""
-    import stim
-
-    simulator = stim.TableauSimulator()
-    for _ in range(6):
-        for i in range(60):
-            simulator.h(i)
-            simulator.s(i)
-        for i in [*range(0, 60, 2), *range(1, 59, 2)]:
-            simulator.cz(i, i + 1)
-    disturbed = [7 * k + 3 for k in range(8)]
-    for chosen in itertools.product([False, True], repeat=8):
-        product = stim.PauliString(60)
-        for qubit, there in zip(disturbed, chosen, strict=True):
-            product[qubit] = "Z" if there else "_"
-        assert simulator.peek_observable_expectation(product) == (0 if any(chosen) else 1)
-    known = KNOWN["echo60.qasm"]
-    assert isinstance(known, Probability)
-    assert known.p == pytest.approx(abs((1 + np.exp(0.25j * np.pi)) / 2) ** 16, rel=1e-12)
+def test_one_is_killed_while_it_works_and_nobody_honest_is_punished(told: Any) -> None:
+    (killed,) = [case for case in told["cases"] if case["killed"]]
+    assert killed["killed"] == told["killed"] != f"node {LIAR}" and killed["lost_runs"] >= 1
+    others = [node for node in told["nodes"] if not node["lies"] and not node["killed"]]
+    assert len(others) == NODES - 2
+    assert [(node["quarantine"], node["caught"], node["wrong"]) for node in others] == [(None, None, 0)] * len(others)
+    assert VICTIM != LIAR != 1
 
 
-def test_qaoa_value_is_the_closed_form_on_a_cubic_graph_without_triangles() -> None:
-    """<C_uv> = 1/2 + sin(4 beta) sin(gamma) (cos(gamma)^d + cos(gamma)^e) / 4 with d = e = 2 other edges
-    at u and v (arXiv:1706.02998), and C_uv = (1 - Z_u Z_v) / 2; the file's graph must be such a graph."""
-    edges = [
-        tuple(int(word[1:]) for word in term.split())
-        for term in (examples_dir() / "nauru-cut.txt").read_text().replace("\n", "").split("+")
-    ]
-    neighbours: dict[int, set[int]] = {v: set() for v in range(24)}
-    for a, b in edges:
-        neighbours[a].add(b)
-        neighbours[b].add(a)
-    assert len(edges) == 36 and all(len(found) == 3 for found in neighbours.values())
-    assert not any(neighbours[a] & neighbours[b] for a, b in edges)
-    case = next(case for case in CASES if case.file == "qaoa24.qasm")
-    gamma, beta = case.options["bind"]["gamma"], case.options["bind"]["beta"]
-    cut = 0.5 + math.sin(4 * beta) * math.sin(gamma) * 2 * math.cos(gamma) ** 2 / 4
-    assert _values("qaoa24.qasm")[0] == pytest.approx(36 * (1 - 2 * cut), rel=1e-12)
+def test_every_archive_holds_offline_and_covers_every_run(told: Any) -> None:
+    answered = [case for case in told["cases"] if not case["error"]]
+    assert told["archives_checked"] == len(answered) == len(STEPS) - 1 and not told["faults"]
+    peers = sum(node["receipts"] for node in told["nodes"][1:])
+    replicas = sum(len(case["also_ran"]) for case in answered)
+    assert told["nodes"][0]["receipts"] == sum(sum(case["ran"].values()) for case in answered)
+    assert peers >= told["nodes"][0]["receipts"] + replicas
 
 
-def test_hydrogen_energy_is_the_lowest_eigenvalue() -> None:
-    pauli = {"I": np.eye(2), "X": np.array([[0, 1], [1, 0]]), "Z": np.diag([1, -1])}
-    matrix = np.zeros((4, 4))
-    for line in (examples_dir() / "hydrogen.txt").read_text().splitlines():
-        *sign, number, letters = line.split()
-        factor = -1 if sign == ["-"] else 1
-        matrix += factor * float(number) * np.kron(pauli[letters[0]], pauli[letters[1]])
-    lowest = np.linalg.eigvalsh(matrix)[0]
-    assert _values("hydrogen.qasm")[0] == pytest.approx(lowest, abs=1e-9)
-    # with the nuclear repulsion 0.719969 at 0.735 angstrom: the textbook full-CI energy in STO-3G
-    assert lowest + 0.719969 == pytest.approx(-1.137306, abs=2e-6)
+def test_alone_needs_no_mesh() -> None:
+    alone = body("demo", "--alone")
+    assert all(case["agrees"] for case in alone["cases"]) and len(alone["cases"]) == len(CASES)
+    assert alone["receipts_checked"] == len(CASES)
 
 
-def test_noisy_values_follow_from_a_density_matrix() -> None:
-    """Gate by gate on 32 x 32: depolarizing takes rho to (1 - p) rho + p I/2^k on the gate's qubits."""
-    p, n = 0.02, 5
-    h, x, z = np.array([[1, 1], [1, -1]]) / math.sqrt(2), np.array([[0, 1], [1, 0]]), np.diag([1.0, -1.0])
-    rho = np.zeros((32, 32))
-    rho[0, 0] = 1
-    gates = [((0,), h)] + [((i, i + 1), None) for i in range(4)]
-    for qubits, matrix in gates:
-        full = _on(n, {qubits[0]: matrix}) if matrix is not None else _cx(n, *qubits)
-        rho = full @ rho @ full.T
-        paulis = [np.eye(2), x, x @ z, z]
-        mixed = np.zeros_like(rho)
-        for chosen in itertools.product(paulis, repeat=len(qubits)):
-            kick = _on(n, dict(zip(qubits, chosen, strict=True)))
-            mixed += kick @ rho @ kick.T / 4 ** len(qubits)
-        rho = (1 - p) * rho + p * mixed
-    found = np.trace(rho @ _on(n, dict.fromkeys(range(n), x))), np.trace(rho @ _on(n, {3: z, 4: z}))
-    assert _values("ghz5.qasm") == pytest.approx(found, abs=1e-12)
-
-
-def _on(n: int, factors: dict[int, Matrix]) -> Matrix:
-    full = np.eye(1)
-    for qubit in range(n):
-        full = np.kron(factors.get(qubit, np.eye(2)), full)
-    return full
-
-
-def _cx(n: int, control: int, target: int) -> Matrix:
-    full = np.zeros((1 << n, 1 << n))
-    for index in range(1 << n):
-        full[index ^ ((index >> control & 1) << target), index] = 1
-    return full
-
-
-def test_judgement_tells_right_from_wrong() -> None:
-    coin = Probability("fair", lambda bits: bits == "0", 0.5)
-    done = {"status": "done"}
-    assert judge(coin, done | {"counts": {"0": 512, "1": 512}})[0]
-    assert not judge(coin, done | {"counts": {"0": 700, "1": 324}})[0]  # 11.7 standard errors
-    certain = Probability("always", lambda bits: bits == "0", 1.0)  # p = 1025/1026: sqrt(p (1 - p) / 1024) = 0.00097
-    assert judge(certain, done | {"counts": {"0": 1024}}) == (True, "1.00000 \u00b1 0.00098 of 1024 shots")
-    sure = Values("exact", (1.0,), 1e-6)
-    assert judge(sure, done | {"expectations": [{"observable": "Z", "value": 1.0, "stderr": 0.0}]})[0]
-    assert not judge(sure, done | {"expectations": [{"observable": "Z", "value": 0.99, "stderr": 0.0}]})[0]
-    no = {"status": "refused", "error": {"what": "needs 4 TiB"}}
-    assert judge(Refusal("no"), no)[0] and not judge(coin, no)[0]
-
-
-def test_every_case_has_its_example() -> None:
-    assert all(Path(examples_dir() / case.file).is_file() for case in CASES)
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_whoever_ends_it_leaves_nothing_behind(ending: signal.Signals, tmp_path: Path) -> None:
+    home, place = tmp_path / "home", tmp_path / "tmp"
+    place.mkdir()
+    environment = os.environ | {"QCOMMONS_HOME": str(home), "TMPDIR": str(place)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "qcommons.clients.cli.main", "demo", "--alone"],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert b"A node was started" in process.stdout.readline()
+    locked = list(place.glob("*/home/node.db"))
+    process.send_signal(ending)
+    process.communicate(timeout=60)
+    assert process.returncode == 6 and locked and not list(place.iterdir())

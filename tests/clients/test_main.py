@@ -36,7 +36,7 @@ def test_help_fits_a_screen_and_begins_with_daily_work(capsys: pytest.CaptureFix
     main(["--help"])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 50 and max(map(len, lines)) <= 80
-    assert [line.split()[0] for line in lines if line.startswith("  ")][:3] == ["run", "jobs", "job"]
+    assert [line.split()[0] for line in lines if line.startswith("  ")][:4] == ["run", "quote", "jobs", "job"]
 
 
 def test_a_word_that_needs_another_says_which(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -48,13 +48,17 @@ def test_dev_up_again_finds_them_running_and_status_says_so(two: dict[str, Any])
     rows = body("dev", "status", "--folder", two["folder"])["nodes"]
     assert [(row["state"], row["alive"], row["links"]) for row in rows] == [("green", 1, 1)] * 2
     assert "1 peer alive, 1 link;" in text("dev", "status", "--folder", two["folder"])
+    assert f"Stop them: qcommons dev down --folder {two['folder']}\n" in text(
+        "dev", "up", "-n", "2", "--folder", two["folder"]
+    )
 
 
 def test_peers_are_a_table_and_json(two: dict[str, Any]) -> None:
     printed = text("peers")
-    assert "1 of 1 known peers are alive" in printed and peer_of(two)[:12] in printed and "direct" in printed
+    assert "1 peer is alive" in printed and peer_of(two)[:12] in printed and "direct" in printed
     (row,) = body("peers")["peers"]
     assert row["node"] == peer_of(two) and row["state"] == "alive" and row["level"] == "green"
+    assert row["relation"] == "stranger", "it joined by this node, not this node by it"
 
 
 def test_measure_and_probe_print_times(two: dict[str, Any]) -> None:
@@ -91,7 +95,7 @@ def test_status_and_doctor_speak_of_the_mesh(two: dict[str, Any]) -> None:
     assert "mesh     1 alive; 1 linked" in text("status")
     findings = {row["name"]: row for row in body("doctor")["findings"]}
     assert findings["tls"]["state"] == "green" and "X25519MLKEM768" in findings["tls"]["value"]
-    assert findings["mesh"]["state"] == "green" and "1 of 1 peers alive" in findings["mesh"]["value"]
+    assert findings["mesh"]["state"] == "green" and "1 peer alive" in findings["mesh"]["value"]
     assert "development key" in findings["key"]["value"]
 
 
@@ -106,6 +110,70 @@ def test_a_peer_is_named_by_the_beginning_of_its_id(two: dict[str, Any]) -> None
     until_s = time.monotonic() + 10
     while not (rows := body("peers")["peers"]) or rows[0]["state"] != "alive":
         assert time.monotonic() < until_s, rows
+        time.sleep(0.1)
+
+
+def test_doctor_asks_the_node_that_the_environment_names(two: dict[str, Any], tmp_path: Path) -> None:
+    """As every other command does; without its token it says which two variables to look at."""
+    there = two["nodes"][1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QCOMMONS_HOME", str(tmp_path))
+        patch.setenv("QCOMMONS_NODE", there["url"])
+        findings = {row["name"]: row for row in body("doctor", code=4)["findings"]}
+        assert findings["node"]["state"] == "red" and "QCOMMONS_TOKEN" in findings["node"]["action"]
+        patch.setenv("QCOMMONS_TOKEN", Path(there["token_file"]).read_text().strip())
+        findings = {row["name"]: row for row in body("doctor")["findings"]}
+    assert f"{there['url']} (QCOMMONS_NODE), process {there['pid']}" in findings["node"]["value"]
+    assert "1 peer alive" in findings["mesh"]["value"] and "QCOMMONS_TOKEN" in findings["token"]["value"]
+
+
+def test_who_said_goodbye_is_stopped_also_after_a_start_of_the_node(two: dict[str, Any]) -> None:
+    """The second node joined by the first: that is a chosen peer, and its owner stops it. Nothing is broken."""
+    first, second = two["nodes"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QCOMMONS_HOME", first["home"])
+        assert command("down", "--now").code == 0
+        patch.setenv("QCOMMONS_HOME", second["home"])
+        row = _row_once(lambda row: row["state"] == "stopped")
+        assert (row["level"], row["cause"], row["relation"]) == ("yellow", "said goodbye", "invited")
+        assert row["node"] == first["node_id"] and row["since_ns"] > 0
+        assert command("down", "--now").code == 0
+        assert command("up", "-d").code == 0
+        (again,) = body("peers")["peers"]
+        assert (again["state"], again["since_ns"]) == ("stopped", row["since_ns"])
+        printed = text("peers")
+        assert printed.splitlines()[0].startswith("0 peers are alive") and "yellow" in printed and "red" not in printed
+        status = text("status")
+        assert status.startswith("All is well") and "mesh     1 stopped; 0 linked" in status
+        patch.setenv("QCOMMONS_HOME", first["home"])
+        assert body("dev", "up", "-n", "2", "--folder", two["folder"])["known"] == [1, 1]
+
+
+def test_strangers_that_are_not_here_are_a_number(two: dict[str, Any]) -> None:
+    """The first node never chose the second one: when that stops, it is no row, unless all are asked for."""
+    first, second = two["nodes"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QCOMMONS_HOME", second["home"])
+        assert command("down", "--now").code == 0
+        patch.setenv("QCOMMONS_HOME", first["home"])
+        _row_once(lambda row: row["state"] == "stopped" and row["link"] == "none")
+        few, many = text("peers"), text("peers", "--all")
+        assert "and 1 stranger not linked: 1 stopped; see them: qcommons peers --all" in few
+        assert second["node_id"][:12] not in few and second["node_id"][:12] in many and "stranger not" not in many
+        status = text("status")
+        assert "no peer here yet; 0 linked" in status and "1 stranger known, but not here" in status
+        assert body("status")["mesh"]["strangers"] == {"stopped": 1}
+        assert body("dev", "up", "-n", "2", "--folder", two["folder"])["known"] == [1, 1]
+
+
+def _row_once(holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """The one peer's row, once it is so."""
+    until_s = time.monotonic() + 10
+    while True:
+        (row,) = body("peers")["peers"]
+        if holds(row):
+            return dict(row)
+        assert time.monotonic() < until_s, row
         time.sleep(0.1)
 
 

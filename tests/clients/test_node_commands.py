@@ -120,12 +120,32 @@ def test_a_receipt_checks_with_the_node_id_and_with_no_other(done: str, node: di
     good = body("receipt", "check", str(file), "--node-id", node["node_id"])
     assert good["valid"] and good["receipt"]["job_id"] == done and good["receipt"]["shots"] == 100
     assert "valid: signed by" in text("receipt", "check", str(file), "--node-id", node["node_id"])
+    alone = text("receipt", "check", str(file))
+    assert f"valid: signed by {node['node_id']}" in alone and "names its signer: the node of this home" in alone
+    assert (good["node_id_from"], body("receipt", "check", str(file))["node_id_from"]) == ("option", "file")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QCOMMONS_HOME", str(tmp_path / "elsewhere"))
+        assert "compare that with the node you asked" in text("receipt", "check", str(file))
     raw = bytearray(file.read_bytes())
     raw[len(raw) // 2] ^= 1
     file.write_bytes(raw)
     assert body("receipt", "check", str(file), "--node-id", node["node_id"], code=5)["error"]["who"] == "peer"
-    assert "are required: --node-id" in text("receipt", "check", str(file), code=2)
+
     assert "cannot read" in text("receipt", "check", str(tmp_path / "no"), "--node-id", node["node_id"], code=2)
+
+
+def test_a_refused_job_says_why_in_every_list_and_why_has_a_line_for_each_method(tmp_path: Path) -> None:
+    """22 qubits in 16 MiB: a refusal that takes no time."""
+    job = text("run", long_circuit(tmp_path), "--memory", "16MiB", "--engine", "numpy", "--detach").strip()
+    body("job", "result", job, "--wait", "20s", code=3)
+    for words in (("jobs",), ("job", job), ("events",), ("logs",), ("why", job)):
+        assert "no engine here runs this part of 22 qubits" in text(*words), words
+    assert re.search(r"  tried  numpy/dense: needs .* MiB; limit 16 MiB", text("why", job))
+    assert {"engine", "method", "why"} == set(body("why", job)["tried"][0])
+
+
+def test_what_is_no_job_id_is_said_plainly(node: dict[str, Any]) -> None:
+    assert text("why", "no such", code=2).startswith("qcommons: 'no such' is no job id;")
 
 
 def test_a_running_job_says_engine_prediction_and_since_when(node: dict[str, Any], tmp_path: Path) -> None:
@@ -220,6 +240,10 @@ def test_logs_and_events_tell_what_happened(done: str, node: dict[str, Any]) -> 
     assert any(event["facts"].get("job") == done and event["facts"].get("state") == "done" for event in events)
     assert body("events", "--since", str(len(events) - 1))["events"] == events[-1:]
     assert f"job={done}" in text("events", "--since", "0")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("qcommons.clients.cli.events.LAST", 3)
+        lines = text("events").splitlines()
+    assert lines[0] == "older ones, from 0 on: qcommons events --since 0" and len(lines) == 4
     text("pause", "--for", "2h")
     text("resume")
     paused = next(line for line in text("events").splitlines() if "finish=" in line)

@@ -37,13 +37,15 @@ def shown() -> Any:
 
 
 def test_the_node_of_this_home_is_certified_in_one_step(at: At) -> None:
-    assert shown() == {"owner": None, "node_owner": None, "certificates": []}
+    assert shown() == {"owner": None, "node": MINE.id, "node_owner": None, "certificates": []}
+    assert f"node   {MINE.id}, it shows no owner" in text("owner", "show")
     done = body("owner", "certify")
     assert (done["node"], done["accepted"], done["file"]) == (MINE.id, True, None)
     now = shown()
     assert now["owner"] == now["node_owner"] == done["owner"] and done["owner"].startswith("qo1")
     assert done["until_ns"] - done["from_ns"] == 366 * 86_400 * 10**9
-    assert done["id"][:16] in text("owner", "show")
+    printed = text("owner", "show")
+    assert done["id"][:16] in printed and f"node   {MINE.id}, owned by {done['owner']}" in printed
 
 
 def test_a_certificate_is_carried_to_another_node(at: At, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Progress: a bar only on a terminal and past a second, elsewhere one line past ten."""
+"""Progress: a bar only on a terminal and past a second, elsewhere one line past two."""
 
 from __future__ import annotations
 
@@ -56,3 +56,13 @@ def test_a_log_gets_one_line_and_whoever_wants_silence_none(monkeypatch: pytest.
     (line,) = stream.getvalue().splitlines()
     assert line.startswith("qcommons: waiting: \\x1b[31m for ") and line.endswith(" ms, 3 of 7 runs have ended")
     assert silent.getvalue() == ""
+
+
+@pytest.mark.parametrize(("silent", "said"), [(False, "qcommons: waiting 2 s for answers\n"), (True, "")])
+def test_off_a_terminal_a_wait_is_one_line_and_none_for_whoever_reads_json(
+    silent: bool, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "PATIENCE_S", 0.01)
+    with progress.patiently("waiting 2 s for answers", silent=silent):
+        time.sleep(0.2)
+    assert capsys.readouterr() == ("", said)

@@ -17,8 +17,9 @@ import httpx
 import pytest
 from tests.clients.a_node import BELL, LONG, a_home, body, command, long_circuit, text
 
-from qcommons.clients.cli import start
-from qcommons.node.lock import HomeLock, read_lock
+from qcommons.base.errors import Unavailable
+from qcommons.clients.cli import ending, start
+from qcommons.node.lock import Holder, HomeLock, read_lock
 
 SCRIPT = Path(sys.executable).parent / "qcommons"
 
@@ -98,7 +99,7 @@ def test_a_holder_that_does_not_answer_is_told_by_its_process(home: Path) -> Non
     """As in the first moments of a start, or when it hangs."""
     with HomeLock(home / "node.lock"):
         assert f"process {os.getpid()} holds this home" in text("up", "-d", code=4)
-        assert f"kill {os.getpid()}" in text("down", code=4)
+        assert "qcommons down --now" in text("down", code=4)
 
 
 def test_a_daemon_that_dies_or_hangs_is_told(home: Path, tmp_path: Path) -> None:
@@ -190,3 +191,23 @@ def test_a_foreground_node_goes_on_when_nobody_reads_its_lines(tmp_path: Path) -
     assert body("run", BELL)["status"] == "done"
     process.send_signal(signal.SIGHUP)
     assert process.wait(timeout=15) == 0
+
+
+def test_down_now_ends_a_node_that_does_not_answer_and_says_how(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stopped process takes no SIGTERM; its home is free afterwards, and the next node starts in it."""
+    monkeypatch.setattr(ending, "SIGNALS", ((signal.SIGTERM, 0.2), (signal.SIGKILL, 10.0)))
+    pid = body("up", "-d", "--port", "0")["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    said = body("down", "--now")
+    assert (said["stopped"], said["by"], said["left"]) == (True, "SIGKILL", None)
+    assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGKILL and read_lock(home / "node.lock") is None
+    assert "pid" in body("up", "-d", "--port", "0")
+
+
+def test_only_the_process_that_holds_the_home_is_ended(home: Path) -> None:
+    """What the file says may be of another namespace of processes, where the number is somebody else's."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        with HomeLock(home / "node.lock"), pytest.raises(Unavailable, match="is not to be seen from here"):
+            ending.end(home / "node.lock", Holder(other.pid, "http://127.0.0.1:1"))
+        assert other.poll() is None
+        other.kill()

@@ -21,7 +21,7 @@ from qcommons.base.text import line as clean
 if TYPE_CHECKING:
     from qcommons.clients.http.node import Node
 
-__all__ = ["ago", "clean", "connect", "count", "fact", "full_id", "left", "moment", "say"]
+__all__ = ["ago", "clean", "connect", "count", "fact", "full_id", "lasting", "left", "moment", "say"]
 
 ID = re.compile(r"(?:job_)?([a-z2-7]{1,16})")
 ID_CHARACTERS = 16
@@ -44,22 +44,27 @@ def full_id(node: Node, text: str) -> str:
     """
     match = ID.fullmatch(text)
     if match is None:
-        raise UsageError(f"{text[:40]!r} is no job id; see them: qcommons jobs", where="ID")
+        raise UsageError(f"{text[:40]!r} is no job id; see them: qcommons jobs")
     head = f"job_{match[1]}"
     if len(match[1]) == ID_CHARACTERS:
         return head
     found = [view.id for view in node.jobs(limit=RECENT).jobs if view.id.startswith(head)]
     if not found:
-        raise UsageError(f"no job among the newest {RECENT} begins with {head}; see them: qcommons jobs", where="ID")
+        raise UsageError(f"no job among the newest {RECENT} begins with {head}; see them: qcommons jobs")
     if len(found) > 1:
         shown = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
-        raise UsageError(f"{len(found)} jobs begin with {head}: {shown}; write more of it", where="ID")
+        raise UsageError(f"{len(found)} jobs begin with {head}: {shown}; write more of it")
     return found[0]
 
 
 def ago(at_ns: int, now_ns: int | None = None) -> str:
     """ "12.3 s ago" of a time in ns since 1970. now_ns: the node's clock where it said so."""
     return f"{duration_text(max(0, (time.time_ns() if now_ns is None else now_ns) - at_ns))} ago"
+
+
+def lasting(since_ns: int, now_ns: int) -> str:
+    """ "for 12.3 s" of what has been so since then; "" where the time was not kept (0)."""
+    return f"for {duration_text(max(0, now_ns - since_ns))}" if since_ns else ""
 
 
 def left(until_ns: int, now_ns: int | None = None) -> str:

@@ -6,13 +6,13 @@ Flow: options -> node (its own record of the mesh) -> AwayView -> a sentence.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from qcommons.base.errors import UsageError
-from qcommons.clients.cli.asking import connect, left, moment, say
+from qcommons.base.units import NS_PER_S
+from qcommons.clients.cli.asking import connect, left, say
 from qcommons.clients.cli.options import JSON, NODE, Option, span
 
 if TYPE_CHECKING:
@@ -38,19 +38,20 @@ def command(args: argparse.Namespace) -> int:
     if len(ways) > 1 or (given["from"] and (not ways or args.clear)):
         raise UsageError("give one of --until, --for and --clear; --from goes with the first two", where="away")
     with connect(args) as node:
+        view = node.mesh.view()
         if not ways:
-            view = node.mesh.view()
-            say(args, {"windows": view.away}, _lines(view.away))
+            say(args, {"windows": view.away}, _lines(view.away, view.now_ns))
             return 0
-        said = node.mesh.away(*([] if args.clear else [_window(given)]))
-    say(args, said, _said(said))
+        said = node.mesh.away(*([] if args.clear else [_window(given, view.now_ns)]))
+    say(args, said, _said(said, view.now_ns))
     return 0
 
 
-def _window(given: dict[str, object]) -> Window:
+def _window(given: dict[str, object], now_ns: int) -> Window:
+    """now_ns: of the node, whose clock the absence goes by; a day and its hours are those of this machine's zone."""
     from qcommons.node.api.mesh_records import Window
 
-    now = datetime.now().astimezone()
+    now = datetime.fromtimestamp(now_ns // NS_PER_S).astimezone()
     start_s = moment_s(str(given["from"]), now, "--from") if given["from"] else int(now.timestamp())
     if given["until"]:
         return Window(start_s, moment_s(str(given["until"]), now, "--until"))
@@ -70,16 +71,22 @@ def moment_s(text: str, now: datetime, where: str) -> int:
         raise UsageError(what, where=where) from None
 
 
-def _said(view: AwayView) -> Iterator[str]:
-    yield from _lines(view.windows)
+def _said(view: AwayView, now_ns: int) -> Iterator[str]:
+    yield from _lines(view.windows, now_ns)
     if view.windows:
         yield "The mesh knows; nobody will suspect a fault meanwhile. Take it back: qcommons away --clear"
 
 
-def _lines(windows: tuple[Window, ...]) -> Iterator[str]:
+def _lines(windows: tuple[Window, ...], now_ns: int) -> Iterator[str]:
+    """now_ns: of the node."""
     if not windows:
         yield "No absence is planned."
     for window in windows:
-        start_s, until_s, now_s = window.from_s, window.until_s, time.time_ns() // 10**9
-        begins = "now" if start_s <= now_s else f"from {moment(start_s * 10**9)}"
-        yield f"away {begins} until {moment(until_s * 10**9)} (ends {left(until_s * 10**9)})"
+        begins = "now" if window.from_s * NS_PER_S <= now_ns else f"from {_clock(window.from_s)}"
+        yield f"away {begins} until {_clock(window.until_s)} (ends {left(window.until_s * NS_PER_S, now_ns)})"
+
+
+def _clock(second: int) -> str:
+    """Local time as a clock on the wall shows it, with the date: "2027-01-31 08:00"; seconds where there are any."""
+    then = datetime.fromtimestamp(second).astimezone()
+    return then.strftime("%Y-%m-%d %H:%M:%S" if then.second else "%Y-%m-%d %H:%M")

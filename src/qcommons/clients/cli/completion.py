@@ -45,6 +45,15 @@ _qcommons() {{
 }}
 complete -o filenames -F _qcommons qcommons
 """
+# whether the words after `qcommons` begin with these: "up" is a command, and a word of `dev`
+FISH = """\
+function __qcommons_begins
+    set -l words (commandline -opc)
+    for place in (seq (count $argv))
+        test "$words["(math $place + 1)"]" = "$argv[$place]"; or return 1
+    end
+end
+"""
 ZSH = "autoload -U +X compinit bashcompinit\ncompinit\nbashcompinit\n"
 
 
@@ -85,16 +94,17 @@ def _bash() -> str:
 
 def _fish() -> Iterator[str]:
     families = _families()
+    yield from FISH.splitlines()
     yield "complete -c qcommons -f"
     for row in COMMANDS:
         first, _, second = row.name.partition(" ")
-        seen = f"__fish_seen_subcommand_from {first}"
+        seen = f"__qcommons_begins {row.name}"
         if second:
-            inside = f"{seen}; and not __fish_seen_subcommand_from {' '.join(families[first])}"
+            inside = f"__qcommons_begins {first}; and test (count (commandline -opc)) -eq 2"
             yield f"complete -c qcommons -n '{inside}' -a {second} -d '{_quoted(row.help)}'"
-            seen += f"; and __fish_seen_subcommand_from {second}"
         else:
             yield f"complete -c qcommons -n __fish_use_subcommand -a {first} -d '{_quoted(row.help)}'"
+            seen += "".join(f"; and not __qcommons_begins {first} {word}" for word in families[first])
         for option in entry(row)[0]:
             if option.flag.startswith("-") or option.choices or option.metavar in FILE_METAVARS:
                 yield _fish_option(option, seen)
@@ -107,9 +117,10 @@ def _fish_option(option: Option, seen: str) -> str:
     line = f"complete -c qcommons -n '{seen}' -d '{_quoted(option.help)}'"
     if option.flag.startswith("--"):
         line += f" -l {option.flag[2:]}" + (f" -s {option.short[1:]}" if option.short else "")
-        line += " -r" if option.metavar else ""
     if option.metavar in FILE_METAVARS:
-        line += " -F"
+        line += " -r -F" if option.flag.startswith("--") else " -F"
+    elif option.metavar and option.flag.startswith("--"):
+        line += " -x"  # a value, and no file
     return line + (f" -a '{' '.join(option.choices)}'" if option.choices else "")
 
 

@@ -8,34 +8,26 @@ homes), so they are good for nothing else. `dev down` stops them, `dev status` s
 from __future__ import annotations
 
 import argparse
-import contextlib
+import shlex
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
-from qcommons.base.clock import deadline_ns, duration_text, left_s
-from qcommons.base.errors import QCommonsError, Unavailable, UsageError
+from qcommons.base.clock import duration_text
+from qcommons.base.errors import QCommonsError, UsageError
 from qcommons.clients.cli.asking import count, say
+from qcommons.clients.cli.dev_nodes import each, know_each_other, node_at, started, stopped
 from qcommons.clients.cli.options import JSON, Option, span, whole
 from qcommons.clients.cli.progress import patiently
-from qcommons.node.home import LOCK_FILE, home_path
-from qcommons.node.lock import read_lock
-
-if TYPE_CHECKING:
-    from qcommons.clients.http.node import Node
+from qcommons.node.home import home_path
 
 __all__ = ["WORDS"]
 
-T = TypeVar("T")
 NODES = 5
 NODES_MAX = 64
 FOLDER = "dev"
 WAIT_S = 30.0  # until each knows all
-POLL_S = 0.1
-STOP_S = 30.0
-STARTS_AT_ONCE = 8  # more processes than cores at once only wait for each other
 FOLDER_OPTION = Option("--folder", "PATH", "Where their homes are (dev in the home of this user's node).")
 
 
@@ -46,58 +38,34 @@ def _up(args: argparse.Namespace) -> int:
     start_ns = time.monotonic_ns()
     many = args.nodes or NODES
     folder = DevFolder(_folder(args))
-    homes = folder.make(many, seed=args.seed, workers=args.workers or 1)
-    with patiently(f"starting {count(many, 'node')}"):
-        ready = _each(homes, _started)
-    with patiently("waiting until each knows all"):
-        known = _know_each_other(homes, WAIT_S if args.wait is None else args.wait)
+    homes = folder.make(many, seed=args.seed, workers=args.workers or 1, liars=dict(_liars(args.liar, many)))
+    with patiently(f"starting {count(many, 'node')}", silent=args.json):
+        ready = each(homes, started)
+    with patiently("waiting until each knows all", silent=args.json):
+        known = know_each_other(homes, WAIT_S if args.wait is None else args.wait)
     took = duration_text(time.monotonic_ns() - start_ns)
     all_known = min(known) >= many - 1  # more where others of the folder run as well
     knows = "each knows all others" if all_known else f"one knows only {min(known)} of {many - 1} others yet"
     lines = [
         f"{count(many, 'node')} of the network {folder.network!r} up after {took}; {knows}.",
         *(f"  {row['node_id'][:12]}  {row['url']:<24} process {row['pid']:<8} {row['home']}" for row in ready),
-        f"Ask one: QCOMMONS_HOME={homes[0]} qcommons peers. Stop them: qcommons dev down",
+        f"Ask one: QCOMMONS_HOME={shlex.quote(str(homes[0]))} qcommons peers",
+        f"Stop them: qcommons dev down{_named(args)}",
     ]
     say(args, {"folder": str(folder.path), "network": folder.network, "nodes": ready, "known": known}, lines)
     return 0 if all_known else 4
 
 
-def _started(home: Path) -> dict[str, Any]:
-    """Its url, token_file, pid, home, node_id; a node that runs already is left as it is."""
-    from qcommons.clients.cli.start import start
-
-    holder = read_lock(home / LOCK_FILE)
-    if holder is not None and holder.url:
-        with _node(home) as node:
-            status = node.status()
-        facts = {name: getattr(status, name) for name in ("url", "pid", "home", "node_id")}
-        return {**facts, "token_file": str(home / "token")}
-    return start({}, home, None, plain=True)
-
-
-def _know_each_other(homes: list[Path], wait_s: float) -> list[int]:
-    """How many alive peers each node knows, once that is all or `wait_s` is over."""
-    until_ns = deadline_ns(time.monotonic_ns(), wait_s)
-    with contextlib.ExitStack() as stack:
-        nodes = [stack.enter_context(_node(home)) for home in homes]
-        while True:
-            known = [sum(row.state == "alive" for row in node.mesh.view().peers) for node in nodes]
-            if min(known) >= len(homes) - 1 or left_s(until_ns, time.monotonic_ns()) <= 0:
-                return known
-            time.sleep(POLL_S)
-
-
 def _status(args: argparse.Namespace) -> int:
     """Print each node; 4 where one does not run."""
     rows = [_row(home) for home in _homes(args)]
-    say(args, {"nodes": rows}, _status_lines(rows))
+    say(args, {"nodes": rows}, _status_lines(rows, _named(args)))
     return 0 if all(row["state"] != "down" for row in rows) else 4
 
 
 def _row(home: Path) -> dict[str, Any]:
     try:
-        with _node(home) as node:
+        with node_at(home) as node:
             status, view = node.status(), node.mesh.view()
     except QCommonsError as error:
         return {"home": str(home), "state": "down", "cause": error.what}
@@ -108,7 +76,8 @@ def _row(home: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _status_lines(rows: list[dict[str, Any]]) -> Iterator[str]:
+def _status_lines(rows: list[dict[str, Any]], named: str) -> Iterator[str]:
+    """named: as `_named`."""
     for row in rows:
         if row["state"] == "down":
             yield f"down    {row['home']}: {row['cause']}"
@@ -116,7 +85,7 @@ def _status_lines(rows: list[dict[str, Any]]) -> Iterator[str]:
             peers = f"{count(row['alive'], 'peer')} alive, {count(row['links'], 'link')}"
             yield f"{row['state']:<7} {row['node_id'][:12]}  {row['url']:<24} {peers}; {row['cause']}"
     if not rows:
-        yield "There are no development nodes here; make some: qcommons dev up"
+        yield f"There are no development nodes here; make some: qcommons dev up{named}"
 
 
 def _down(args: argparse.Namespace) -> int:
@@ -124,48 +93,23 @@ def _down(args: argparse.Namespace) -> int:
     from qcommons.node.dev import DevFolder
 
     homes = _homes(args)
-    with patiently("stopping them"):
-        stopped = sum(_each(homes, _stopped))
+    with patiently("stopping them", silent=args.json):
+        ran = sum(each(homes, stopped))
     removed = bool(args.remove and homes)
     if removed:
         DevFolder(_folder(args)).remove()
-    told = f"{stopped} of {count(len(homes), 'development node')} ran and {'is' if stopped == 1 else 'are'} stopped."
-    say(args, {"stopped": stopped, "removed": removed}, [told + (" The homes are deleted." if removed else "")])
+    told = f"{ran} of {count(len(homes), 'development node')} ran and {'is' if ran == 1 else 'are'} stopped."
+    say(args, {"stopped": ran, "removed": removed}, [told + (" The homes are deleted." if removed else "")])
     return 0
-
-
-def _stopped(home: Path) -> bool:
-    """Whether it ran. Raises Unavailable where it does not end."""
-    if read_lock(home / LOCK_FILE) is None:
-        return False
-    with contextlib.suppress(Unavailable), _node(home) as node:
-        node.shut_down(0.0)
-    until_ns = deadline_ns(time.monotonic_ns(), STOP_S)
-    while (holder := read_lock(home / LOCK_FILE)) is not None:
-        if left_s(until_ns, time.monotonic_ns()) <= 0:
-            raise Unavailable(f"process {holder.pid} does not end; end it: kill {holder.pid}", where=str(home))
-        time.sleep(POLL_S / 2)
-    return True
-
-
-def _each(homes: list[Path], do: Callable[[Path], T]) -> list[T]:
-    """Of all homes at once, in their order. Raises the first error after all have ended."""
-    with ThreadPoolExecutor(STARTS_AT_ONCE) as pool:
-        return [future.result() for future in [pool.submit(do, home) for home in homes]]
-
-
-def _node(home: Path) -> Node:
-    """By its own lock: what the environment says is about another node."""
-    from qcommons.clients.http.node import Node
-
-    holder = read_lock(home / LOCK_FILE)
-    if holder is None or not holder.url:
-        raise Unavailable("no node runs here", where=str(home))
-    return Node.connect(holder.url, token=(home / "token").read_text(encoding="ascii"), home=home)
 
 
 def _folder(args: argparse.Namespace) -> Path:
     return Path(args.folder) if args.folder else home_path() / FOLDER
+
+
+def _named(args: argparse.Namespace) -> str:
+    """The words that name the folder in the next command, where it is not the usual one."""
+    return f" --folder {shlex.quote(args.folder)}" if args.folder else ""
 
 
 def _homes(args: argparse.Namespace) -> list[Path]:
@@ -180,6 +124,21 @@ def _seed(text: str) -> str:
     return text
 
 
+def _liars(said: list[str] | None, many: int) -> Iterator[tuple[int, str]]:
+    """Nodes from 0 and the row of the zoo each is to lie by, from "NODE=ROW". Raises UsageError."""
+    from qcommons.world.lying_worker import row_of
+
+    for text in said or ():
+        node, _, row = text.partition("=")
+        if not node.isdecimal() or not 1 <= int(node) <= many:
+            limit = f"NODE=ROW with a node from 1 to {many}"
+            raise UsageError(f"{text[:80]!r} names no node", where="--liar", limit=limit)
+        try:
+            yield int(node) - 1, "" if row == "honest" else row_of(row).name
+        except LookupError as error:
+            raise UsageError(f"{error}; or honest", where="--liar") from None
+
+
 WORDS = {
     "dev up": (
         (
@@ -188,6 +147,8 @@ WORDS = {
                    kind=_seed),
             Option("--workers", "N", "Worker processes of each node (1).", kind=whole(1, 64)),
             Option("--wait", "TIME", "How long to wait until each node knows all (30s).", kind=span),
+            Option("--liar", "NODE=ROW", "Let the workers of a node (from 1) cheat, from its next start on, to see it "
+                   "caught; rows as in docs/verify.md.", repeat=True),
             FOLDER_OPTION,
             JSON,
         ),

@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 from qcommons.base.clock import duration_text
 from qcommons.base.errors import QCommonsError, Unavailable
+from qcommons.clients.cli.asking import count
+from qcommons.clients.cli.doctor_node import named_node
 from qcommons.clients.cli.findings import Finding
 from qcommons.node.home import LOCK_FILE, home_path
 from qcommons.node.lock import read_lock
@@ -37,10 +39,10 @@ def _tls() -> Finding:
 def _mesh() -> Finding:
     from qcommons.node import config
 
-    if not config.load()["mesh.enabled"].value:
+    if not named_node() and not config.load()["mesh.enabled"].value:
         return Finding("mesh", "green", OFF)
     holder = read_lock(home_path() / LOCK_FILE)
-    if holder is None or not holder.url:
+    if not named_node() and (holder is None or not holder.url):
         return Finding("mesh", "green", "no node runs here, so nobody was asked")
     from qcommons.clients.http.node import Node
 
@@ -48,11 +50,13 @@ def _mesh() -> Finding:
         with Node.connect() as node:
             view = node.mesh.view()
     except Unavailable as error:
+        if error.where != "mesh":
+            return Finding("mesh", "red", "cannot be asked", str(error), "see what the row of the node says")
         return Finding("mesh", "red", "it does not run", str(error), "see qcommons logs; restart the node")
     alive = sum(row.state == "alive" for row in view.peers)
     reach = view.reach
     since = duration_text(max(0, view.now_ns - reach.since_ns))
-    head = f"{alive} of {len(view.peers)} peers alive, {view.links} linked"
+    head = f"{count(alive, 'peer')} alive, {view.links} linked"
     if reach.state == "yes":
         if reach.one_way:
             names = ", ".join(node[:16] for node in reach.one_way)

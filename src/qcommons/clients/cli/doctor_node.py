@@ -1,33 +1,40 @@
 """The checks of `qcommons doctor` that look at the node: does it answer, its key, its token, its database, the clock.
 
 Flow: home, lock, log, the node where one runs -> *checks* -> findings. A home without a node is well: nothing is made.
+Where QCOMMONS_NODE names a node, it is the one that is asked, as by every other command; key, token, database and
+clock are those of this home.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import stat
 import time
 from collections.abc import Callable
 from typing import Any
 
 from qcommons.base.clock import duration_text
-from qcommons.base.errors import QCommonsError
+from qcommons.base.errors import QCommonsError, UsageError
 from qcommons.base.units import bytes_text
 from qcommons.clients.cli.findings import Finding
-from qcommons.node.dev import MARK_FILE
 from qcommons.node.home import home_path
 from qcommons.node.lock import read_lock
 
-__all__ = ["NODE_CHECKS"]
+__all__ = ["NODE_CHECKS", "named_node"]
 
 JUMP_NS = 5_000_000_000  # a record this far in the future was written by another clock
 LOG_LINES = 2_000
 
 
+def named_node() -> str:
+    """The node that the environment names in place of this home's own; "" for none."""
+    return os.environ.get("QCOMMONS_NODE", "")
+
+
 def _node() -> Finding:
-    holder = read_lock(home_path() / "node.lock")
-    if holder is None:
+    holder, named = read_lock(home_path() / "node.lock"), named_node()
+    if holder is None and not named:
         return Finding("node", "green", "none runs here; start one: qcommons up -d")
     from qcommons.clients.http.node import Node
 
@@ -37,9 +44,14 @@ def _node() -> Finding:
             status = node.status()
             took = duration_text(time.monotonic_ns() - start_ns)
     except QCommonsError as error:
+        if named or isinstance(error, UsageError) or holder is None:
+            which = f"{named}, as QCOMMONS_NODE says," if named else "the node of this home"
+            action = "correct QCOMMONS_NODE and QCOMMONS_TOKEN, or unset them to ask the node of this home"
+            return Finding("node", "red", f"{which} cannot be asked", str(error), action)
         action = f"see qcommons logs; end it: kill {holder.pid}"
         return Finding("node", "red", f"process {holder.pid} does not answer", str(error), action)
-    value = f"{status.url}, process {status.pid}, answers in {took}: {status.sentence}"
+    origin = " (QCOMMONS_NODE)" if named else ""
+    value = f"{status.url}{origin}, process {status.pid}, answers in {took}: {status.sentence}"
     if status.troubles:
         first = status.troubles[0]
         return Finding("node", first.level, value, first.cause, first.action or "wait")
@@ -47,6 +59,7 @@ def _node() -> Finding:
 
 
 def _key() -> Finding:
+    from qcommons.node.dev import MARK_FILE
     from qcommons.pqc.keyfile import key_facts
 
     facts = key_facts(home_path() / "keys")
@@ -70,15 +83,16 @@ def _key() -> Finding:
 
 def _token() -> Finding:
     path = home_path() / "token"
+    used = "; commands use QCOMMONS_TOKEN in its place" if os.environ.get("QCOMMONS_TOKEN") else ""
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except FileNotFoundError:
-        return Finding("token", "green", "none yet; the first start of a node makes it")
+        return Finding("token", "green", f"none yet; the first start of a node makes it{used}")
     if mode & 0o077:
         cause = f"its permissions are {mode:o}: others of this machine can act as the owner"
         action = f"chmod 600 {path}; if others may have read it, stop the node, delete the file, start again"
         return Finding("token", "red", str(path), cause, action)
-    return Finding("token", "green", f"{path}, for its owner alone")
+    return Finding("token", "green", f"{path}, for its owner alone{used}")
 
 
 def _database() -> Finding:

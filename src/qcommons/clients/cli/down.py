@@ -1,7 +1,7 @@
 """`qcommons down`: running jobs may end, then the node stops; what is left is kept for the next start.
 
 Flow: options -> *down* -> shut_down -> the lock of the home is free (or nobody answers) -> what was left. No node:
-that is what was wanted, exit code 0.
+that is what was wanted, exit code 0. With --now a node that does not answer, or does not end, is ended (`ending`).
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 from qcommons.base.clock import deadline_ns, duration_text, left_s, seconds_text
 from qcommons.base.errors import QCommonsError, Unavailable, UsageError
 from qcommons.clients.cli.asking import count, say
+from qcommons.clients.cli.ending import end
 from qcommons.clients.cli.options import JSON, NODE, Option, span
 from qcommons.node.home import DRAIN_S, LOCK_FILE, home_path
-from qcommons.node.lock import read_lock
+from qcommons.node.lock import Holder, read_lock
 from qcommons.node.logbook import newest
 
 if TYPE_CHECKING:
@@ -32,11 +33,12 @@ __all__ = ["OPTIONS", "command"]
 OPTIONS = (
     Option("--drain", "TIME", "Running jobs may end within this time (30s); what is left starts anew next time.",
            kind=span),
-    Option("--now", None, "Do not wait for running jobs."),
+    Option("--now", None, "Do not wait for running jobs; a node that does not end by itself is killed."),
     NODE,
     JSON,
 )  # fmt: skip
 STOP_S = 30.0  # beyond the drain: ending workers and closing the database
+STOP_NOW_S = 10.0  # the same with --now, before the process is ended
 PAUSE_S = 0.05
 LOG_LINES = 2_000  # more than what a drain writes at its end
 ENDS = ("done", "failed", "refused", "cancelled")
@@ -59,14 +61,15 @@ def command(args: argparse.Namespace) -> int:
     drain_s = 0.0 if args.now else DRAIN_S if args.drain is None else args.drain
     start_ns = time.monotonic_ns()
     try:
-        node = Node.connect(args.node)
+        with Node.connect(args.node) as node:
+            last = _wait(node, node.shut_down(drain_s), drain_s, STOP_NOW_S if args.now else STOP_S, named=bool(named))
     except Unavailable as error:
         if holder is None:
             raise
-        what = f"the node does not answer ({error.what}); end its process: kill {holder.pid}"
+        if args.now:
+            return _ended(args, home, holder, error, start_ns)
+        what = f"the node does not answer, or does not end ({error.what}); end it: qcommons down --now"
         raise Unavailable(what, where=str(home)) from None
-    with node:
-        last = _wait(node, node.shut_down(drain_s), drain_s, named=bool(named))
     took_ns = time.monotonic_ns() - start_ns
     left = _left(last, None if named else home / "node.log")
     body = {"stopped": True, "home": last.home, "seconds": took_ns / 1e9, "left": left}
@@ -74,6 +77,20 @@ def command(args: argparse.Namespace) -> int:
         f"Open jobs, kept for the next start: {left}{' at most' if named else ''}." if left else "No job was left open."
     )
     say(args, body, [f"The node stopped after {duration_text(took_ns)}.", kept])
+    return 0
+
+
+def _ended(args: argparse.Namespace, home: Path, holder: Holder, error: Unavailable, start_ns: int) -> int:
+    """The node was asked in vain: its process is ended. Raises Unavailable where that is not this user's to do."""
+    how = end(home / LOCK_FILE, holder)
+    took_ns = time.monotonic_ns() - start_ns
+    body = {"stopped": True, "home": str(home), "seconds": took_ns / 1e9, "left": None, "by": how}
+    lines = [
+        f"The node did not end when asked ({error.what}).",
+        f"Its process {holder.pid} ended by {how} after {duration_text(took_ns)}.",
+        "What it had acknowledged is on disk; open jobs go on with the next start: qcommons up -d",
+    ]
+    say(args, body, lines)
     return 0
 
 
@@ -88,11 +105,11 @@ def _left(last: Status, log: Path | None) -> int:
     return last.waiting + sum(now.job not in ended for now in last.running)
 
 
-def _wait(node: Node, status: Status, drain_s: float, *, named: bool) -> Status:
+def _wait(node: Node, status: Status, drain_s: float, stop_s: float, *, named: bool) -> Status:
     """Until the process is gone; the last status it gave. Raises Unavailable where it stays."""
     from qcommons.clients.http import calls
 
-    until_ns = deadline_ns(time.monotonic_ns(), drain_s + STOP_S)
+    until_ns = deadline_ns(time.monotonic_ns(), drain_s + stop_s)
     news = News()
     lock, pid = home_path() / LOCK_FILE, status.pid
     serving = True
@@ -109,11 +126,11 @@ def _wait(node: Node, status: Status, drain_s: float, *, named: bool) -> Status:
         elif not _answers(node):
             break
         if status.running and serving:
-            news.say(len(status.running), max(0.0, left_s(until_ns, time.monotonic_ns()) - STOP_S))
+            news.say(len(status.running), max(0.0, left_s(until_ns, time.monotonic_ns()) - stop_s))
         time.sleep(PAUSE_S)
     else:
         news.clear()
-        what = f"process {pid} has not ended {STOP_S:g} s after the drain; see qcommons logs, or end it: kill {pid}"
+        what = f"process {pid} has not ended {stop_s:g} s after the drain; see qcommons logs"
         raise Unavailable(what, where=status.url)
     news.clear()
     return status

@@ -33,7 +33,7 @@ OPTIONS = (
 def command(args: argparse.Namespace) -> int:
     """Print one block an engine: version, methods, constants, or how to install it."""
     if args.calibrate:
-        with patiently("measuring the engines of this machine"):
+        with patiently("measuring the engines of this machine", silent=args.json):
             _calibrate()
     measured = Home().constants()
     rows = describe(measured)

@@ -42,9 +42,17 @@ def command(args: argparse.Namespace) -> int:
     with connect(args) as node:
         if args.follow:
             return _follow(args, node)
-        found = deque(_until_now(node, args.since), maxlen=LAST if args.since is None else None)
-    say(args, {"events": list(found)}, map(_line, found))
+        events = _until_now(node, args.since)
+        first = next(events, None)
+        found = deque(() if first is None else (first, *events), maxlen=LAST if args.since is None else None)
+    say(args, {"events": list(found)}, [*_older(first, found), *map(_line, found)])
     return 0
+
+
+def _older(first: EventView | None, found: deque[EventView]) -> Iterator[str]:
+    """Of events that are left out: a list that begins at 3 looks as if something were lost. first: that is kept."""
+    if first is not None and found[0] is not first:
+        yield f"older ones, from {first.seq} on: qcommons events --since {first.seq}"
 
 
 def _follow(args: argparse.Namespace, node: Node) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from qcommons.base.clock import deadline_ns, duration_text, is_past
 from qcommons.base.errors import Unavailable, UsageError
 from qcommons.clients.cli.asking import ago, connect, count, full_id, left, moment, say
 from qcommons.clients.cli.attempts import attempt_lines, rest_text
+from qcommons.clients.cli.mesh_job import mesh_lines, say_who
 from qcommons.clients.cli.options import JSON, NODE, Option, span, whole
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ def _lines(view: JobView) -> Iterator[str]:
     yield f"  answered   {view.answered} of {count(view.runs, 'run')}"
     if view.state == "running":
         yield from _running(view)
+    yield from mesh_lines(view.mesh, view.hired)
     yield f"  submitted  {ago(view.submitted_ns)} ({moment(view.submitted_ns)})"
     if view.ended_ns is None:
         yield f"  deadline   {left(view.deadline_ns)}"
@@ -84,7 +87,10 @@ def _result(args: argparse.Namespace) -> int:
         except UsageError as error:
             vars(error)["job"] = job.id
             raise
-    return show(answer, as_json=args.json, out=args.out, job=job.id)
+        code = show(answer, as_json=args.json, out=args.out, job=job.id)
+        if not args.json:
+            say_who(job)
+    return code
 
 
 def _cancel(args: argparse.Namespace) -> int:
@@ -114,7 +120,7 @@ def _receipt(args: argparse.Namespace) -> int:
         raise UsageError(f"cannot write the file: {error.strerror}", where=f"--out {name}") from None
     path = os.fspath(Path(name))
     body = {"job": job_id, "run": args.run or 0, "file": path, "bytes": len(data)}
-    say(args, body, [f"{path}: {len(data)} bytes. Check it: qcommons receipt check {path} --node-id ID"])
+    say(args, body, [f"{path}: {len(data)} bytes. Check it: qcommons receipt check {shlex.quote(path)}"])
     return 0
 
 

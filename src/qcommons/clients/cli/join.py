@@ -30,7 +30,10 @@ OPTIONS = (
 def command(args: argparse.Namespace) -> int:
     """Join; the invitation is kept until its node was reached."""
     wait_s = WAIT_S if args.wait is None else args.wait
-    with connect(args) as node, patiently(f"dialling the node of the invitation, for {wait_s:g} s at most"):
+    with (
+        connect(args) as node,
+        patiently(f"dialling the node of the invitation, for {wait_s:g} s at most", silent=args.json),
+    ):
         joined = node.mesh.join("".join(args.invite.split()), wait_s)
     say(args, joined, _lines(joined))
     return 0 if joined.linked else 4

@@ -39,11 +39,14 @@ class Command(NamedTuple):
 
 COMMANDS = (
     Command("Work", "run", "run", "Run a circuit and print its answer."),
+    Command("Work", "quote", "quote", "Say what a run takes and costs, and what a liar gets past."),
     Command("Work", "jobs", "jobs", "List the jobs of the node, newest first."),
     Command("Work", "job", "job", "Show one job with its states."),
     Command("Work", "job result", "job", "Print the answer of a job."),
     Command("Work", "job cancel", "job", "Cancel a job."),
     Command("Work", "job receipt", "job", "Write the signed receipt of a run to a file."),
+    Command("Work", "job export", "export", "Write all of a job to an archive, to keep or to give."),
+    Command("Work", "verify", "verify", "Check the archive of a job, offline."),
     Command("Work", "why", "why", "Say why a job is where it is, and whose move it is."),
     Command("Node", "up", "up", "Start the node of this home."),
     Command("Node", "down", "down", "Let running jobs end, then stop the node."),
@@ -80,6 +83,10 @@ COMMANDS = (
     Command("Mesh", "peers probe", "peers", "Tell everybody, and see who heard and how soon."),
     Command("Mesh", "invite", "invite", "Print an invitation, one string, by which others join."),
     Command("Mesh", "join", "join", "Join the mesh of an invitation."),
+    Command("Mesh", "asks", "asks", "Show what others ask for their work and links."),
+    Command("Mesh", "ask set", "asks", "Offer work, e-bits, key bits or slots at a price."),
+    Command("Mesh", "ask show", "asks", "Show what this node offers."),
+    Command("Mesh", "ask withdraw", "asks", "Offer a resource no more."),
     Command("Mesh", "away", "away", "Plan an absence, so that nobody suspects a fault."),
     Command("Mesh", "dev up", "dev", "Start some nodes on loopback, to try things on."),
     Command("Mesh", "dev status", "dev", "Say how they are."),
@@ -87,7 +94,7 @@ COMMANDS = (
     Command("Mesh", "world", "world", "Play a whole mesh in one process, with faults."),
     Command("This machine", "doctor", "doctor", "Check this installation; say what to do about it."),
     Command("This machine", "engines", "engines", "List engines: what each can do, what is missing."),
-    Command("This machine", "demo", "demo", "Run circuits of different kinds and check each answer."),
+    Command("This machine", "demo", "demo", "Run circuits on five nodes, with a liar and a crash; check each answer."),
     Command("This machine", "receipt check", "receipt", "Check a receipt file, offline."),
     Command("This machine", "completion", "completion", "Print the completion script of a shell."),
     Command("This machine", "version", "version", "Print the version."),
@@ -99,11 +106,9 @@ HELP = """\
 Usage: qcommons COMMAND [OPTIONS]
 
 Quantum Commons: a quantum computing network that only its users own.
-Qubits are emulated.
 {rows}
-Every command has --help, which lists its WORDs, and --json.
-Exit codes: 0 done, 2 bad input, 3 refused with numbers, 4 unavailable,
-5 failed, 6 cancelled.
+Qubits are emulated. Each command has --help, which lists its WORDs, and --json.
+Exit: 0 done, 2 bad input, 3 refused, 4 unavailable, 5 failed, 6 cancelled.
 """
 
 

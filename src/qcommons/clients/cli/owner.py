@@ -71,6 +71,7 @@ def _show(args: argparse.Namespace) -> int:
     rows = ownership.issued()
     body = {
         "owner": None if owner is None else owner_id(owner.hash),
+        "node": None if node is None else node.node,
         "node_owner": None if mine is None else owner_id(mine[0].owner),
         "certificates": [_facts(row) for row in rows],
     }
@@ -82,7 +83,8 @@ def _lines(body: dict[str, Any], rows: list[Issued], now_s: int) -> Iterator[str
     from qcommons.pqc.identity import node_id_of_hash
 
     yield f"owner  {body['owner'] or 'no key here yet; the first `qcommons owner certify` makes it'}"
-    yield f"node   {body['node_owner'] or 'the node of this home shows no owner'}"
+    owned = f"owned by {body['node_owner']}" if body["node_owner"] else "it shows no owner"
+    yield f"node   {body['node']}, {owned}" if body["node"] else "node   none here yet; its first start makes its key"
     for row in rows:
         until = moment(row.certificate.until_s * NS_PER_S)
         state = "revoked" if row.revoked else "expired" if now_s >= row.certificate.until_s else f"until {until}"

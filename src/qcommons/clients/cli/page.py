@@ -49,7 +49,7 @@ and `-` are read to their end, at most for the time of the deadline, which for t
 submission. Folders, devices and sockets are refused; a device profile must be a regular file.
 
 A run of more than a second shows a bar on standard error where that is a terminal: the engine, the method, the time
-predicted. Elsewhere one line after 10 s says the same; not with `--quiet`, nor with `--json`.
+predicted. Elsewhere one line after 2 s says the same; not with `--quiet`, nor with `--json`.
 """
 SETTINGS_HEAD = """
 ## Settings

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from qcommons.base.errors import UsageError
 from qcommons.base.quantities import memory_bytes
 from qcommons.base.text import printable
 from qcommons.base.units import NS_PER_S
-from qcommons.clients.cli.asking import ago, clean, connect, left, moment, say
+from qcommons.clients.cli.asking import clean, connect, count, lasting, left, moment, say
 from qcommons.clients.cli.options import JSON, NODE, Option, span, whole
 from qcommons.clients.cli.progress import patiently
 
@@ -33,6 +34,8 @@ WORST_FIRST = {"red": 0, "yellow": 1, "green": 2}
 REQUESTS = 200
 PROBE_S = 2.0
 PAPERS_S = 10  # how long the node waits for a peer to show its papers (`node/mesh/papers.py`)
+ALL = Option("--all", None, "Also strangers that are not linked: whom nobody here certified, allowed or joined by. "
+             "JSON has all in any case.")  # fmt: skip
 PEER = Option("peer", "NODE", "The peer's node id, or the beginning of it.")
 
 
@@ -40,29 +43,41 @@ def _peers(args: argparse.Namespace) -> int:
     """Print who is there."""
     with connect(args) as node:
         view = node.mesh.view()
-    say(args, view, _lines(view))
+    say(args, view, _lines(view, everybody=args.all))
     return 0
 
 
-def _lines(view: MeshView) -> Iterator[str]:
+def _lines(view: MeshView, *, everybody: bool) -> Iterator[str]:
+    from qcommons.node.api.mesh_records import is_near
+
     alive = sum(row.state == "alive" for row in view.peers)
-    yield f"{alive} of {len(view.peers)} known peers are alive in the network {view.network!r}; {view.links} linked."
+    verb = "is" if alive == 1 else "are"
+    yield f"{count(alive, 'peer')} {verb} alive in the network {view.network!r}; {view.links} linked."
     yield from reach_lines(view)
     if not view.peers:
         yield "No peer is known yet: join by an invitation (qcommons join INVITE), or wait for mDNS on the LAN."
         return
-    yield HEAD
-    for row in sorted(view.peers, key=lambda row: (WORST_FIRST[row.level], row.node)):
-        yield _row(row, view.now_ns)
-        if row.level != "green":
-            yield f"{'':<9}cause: {row.cause}"
-            if row.action:
-                yield f"{'':<9}next:  {row.action}"
-        if row.away is not None:
-            begins = (
-                "now" if row.away.from_s * NS_PER_S <= view.now_ns else left(row.away.from_s * NS_PER_S, view.now_ns)
-            )
-            yield f"{'':<9}away:  {begins}, back {left(row.away.until_s * NS_PER_S, view.now_ns)}"
+    shown = [row for row in view.peers if everybody or is_near(row)]
+    if shown:
+        yield HEAD
+    for row in sorted(shown, key=lambda row: (WORST_FIRST[row.level], row.node)):
+        yield from _row_lines(row, view.now_ns)
+    rest = Counter(row.state for row in view.peers if not everybody and not is_near(row))
+    if rest:
+        states = ", ".join(f"{number} {state}" for state, number in sorted(rest.items()))
+        yield f"and {count(rest.total(), 'stranger')} not linked: {states}; see them: qcommons peers --all"
+
+
+def _row_lines(row: PeerRow, now_ns: int) -> Iterator[str]:
+    """The row, and beneath it cause and next action of what is not green, and the absence that it planned."""
+    yield _row(row, now_ns)
+    if row.level != "green":
+        yield f"{'':<9}cause: {row.cause}"
+        if row.action:
+            yield f"{'':<9}next:  {row.action}"
+    if row.away is not None:
+        begins = "now" if row.away.from_s * NS_PER_S <= now_ns else left(row.away.from_s * NS_PER_S, now_ns)
+        yield f"{'':<9}away:  {begins}, back {left(row.away.until_s * NS_PER_S, now_ns)}"
 
 
 def _row(row: PeerRow, now_ns: int) -> str:
@@ -81,7 +96,7 @@ def reach_lines(view: MeshView) -> Iterator[str]:
     words = {"yes": "can be reached", "no": "cannot be reached", "unknown": "nobody has tried to reach it yet"}
     reach = view.reach
     where = f" at {reach.address}" if reach.address else ""
-    yield f"this node: {words[reach.state]}{where}, since {ago(reach.since_ns, view.now_ns)}"
+    yield f"this node: {words[reach.state]}{where}, {lasting(reach.since_ns, view.now_ns)}"
     if reach.state != "yes":
         yield f"{'':<9}cause: {reach.cause}"
         if reach.action:
@@ -109,7 +124,7 @@ def _full(node: Node, text: str) -> str:
     if len(found) == 1:
         return found[0]
     what = f"{len(found)} peers begin with" if found else "no known peer begins with"
-    raise UsageError(f"{what} {head[:40]!r}; see them: qcommons peers --json", where="NODE")
+    raise UsageError(f"{what} {head[:40]!r}; see them: qcommons peers --all")
 
 
 def _deciding(verdict: Verdict, said: str) -> Callable[[argparse.Namespace], int]:
@@ -139,7 +154,7 @@ def _forget(args: argparse.Namespace) -> int:
 def _measure(args: argparse.Namespace) -> int:
     """Round trips of 1 KiB one after the other, and with --blob the rate of a blob."""
     blob_bytes = 0 if args.blob is None else int(memory_bytes(args.blob, "--blob"))
-    with connect(args) as node, patiently("measuring"):
+    with connect(args) as node, patiently("measuring", silent=args.json):
         measured = node.mesh.measure(_full(node, args.peer), args.requests or REQUESTS, args.size or 1024, blob_bytes)
     say(args, msgspec.to_builtins(measured) | {"mib_per_s": _rate(measured)}, _measured(measured))
     return 0
@@ -195,7 +210,7 @@ def _shown(seen: PapersView) -> Iterator[str]:
 
 def _probe(args: argparse.Namespace) -> int:
     """Tell everybody, and print who heard and how soon; 4 where an alive peer did not."""
-    with connect(args) as node, patiently("waiting for answers"):
+    with connect(args) as node, patiently(f"waiting {args.wait or PROBE_S:g} s for answers", silent=args.json):
         probed = node.mesh.probe(args.wait or PROBE_S)
     say(args, probed, _probed(probed))
     return 4 if probed.silent else 0
@@ -212,7 +227,7 @@ def _probed(probed: Probed) -> Iterator[str]:
 
 
 WORDS = {
-    "peers": ((NODE, JSON), _peers),
+    "peers": ((ALL, NODE, JSON), _peers),
     "peers allow": ((PEER, NODE, JSON), _deciding("allow", "is allowed: whatever it does, nothing bans it")),
     "peers deny": ((PEER, NODE, JSON), _deciding("deny", "is denied: no link with it, until allowed or forgotten")),
     "peers forget": ((PEER, NODE, JSON), _forget),

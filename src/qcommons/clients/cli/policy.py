@@ -19,7 +19,8 @@ __all__ = ["WORDS"]
 
 RULES = Option(
     "rule", "RULE",
-    "principal:NAME (whom a token was given to; yourself: principal:home), tag:NAME, or * for everybody.", repeat=True,
+    "principal:NAME (whom a token was given to; a node, by its id; yourself: principal:home), tag:NAME, purpose:NAME "
+    "(a campaign, as who submits names it), or * for everybody.", repeat=True,
 )  # fmt: skip
 OWN = {"principal:home", "*"}  # rules that name the owner's own work
 

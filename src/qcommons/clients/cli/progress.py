@@ -1,4 +1,4 @@
-"""Progress on standard error: on a terminal a bar after a second, else one line after ten; nothing where silent.
+"""Progress on standard error: on a terminal a bar after a second, else one line after two; nothing where silent.
 
 Flow: node.embedded or `through` call it with (done, total) runs of a job -> *bar*, or *line*. A timer shows it, since
 a single long circuit reports nothing until it ends. Rich is imported only then: short runs do not pay. Other commands
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Progress", "patiently"]
 
 PATIENCE_S = 1.0  # an answer sooner than this needs no bar
-LINE_S = 10.0  # nor, in a log, a line
+LINE_S = 2.0  # nor, in a log, a line
 
 
 class Progress:
@@ -98,17 +98,22 @@ class Progress:
 
 
 @contextlib.contextmanager
-def patiently(text: str) -> Iterator[None]:
-    """Say on a terminal what is waited for, once it takes more than a second; the line is gone afterwards."""
+def patiently(text: str, *, silent: bool = False) -> Iterator[None]:
+    """Say what is waited for once it takes more than a second. On a terminal the line is gone afterwards.
+
+    silent: off a terminal say nothing; whoever reads JSON reads standard error for mistakes only.
+    """
     stream = sys.stderr
-    if stream is None or not stream.isatty():
+    terminal = stream is not None and stream.isatty()
+    if stream is None or (silent and not terminal):
         yield
         return
     said = threading.Event()
 
     def say() -> None:
         said.set()
-        print(f"{line(text)} ...", end="", file=stream, flush=True)
+        print(f"{line(text)} ..." if terminal else f"qcommons: {line(text)}", end="" if terminal else "\n",
+              file=stream, flush=True)  # fmt: skip
 
     timer = threading.Timer(PATIENCE_S, say)
     timer.daemon = True
@@ -118,5 +123,5 @@ def patiently(text: str) -> Iterator[None]:
     finally:
         timer.cancel()
         timer.join()
-        if said.is_set():
+        if said.is_set() and terminal:
             print("\r\x1b[K", end="", file=stream, flush=True)

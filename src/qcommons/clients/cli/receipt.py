@@ -22,23 +22,41 @@ if TYPE_CHECKING:
 
 __all__ = ["WORDS"]
 
+FROM_FILE = (
+    "  note      the file names its signer: compare that with the node you asked (qcommons status says its id), or "
+    "give it as --node-id"
+)
 NETWORK = Option("--network", "NAME", "The network it was signed for (commons).")
 
 
 def _check(args: argparse.Namespace) -> int:
     """Print the receipt if every step of the check holds. Raises PeerError naming the first that does not."""
     from qcommons.node.home import NETWORK as COMMONS
-    from qcommons.verify.receipt import SIGNED_RECEIPT_BYTES_MAX, check
+    from qcommons.verify.receipt import SIGNED_RECEIPT_BYTES_MAX, check, signer
 
     try:
         with Path(args.file).open("rb") as file:
             data = file.read(SIGNED_RECEIPT_BYTES_MAX + 1)  # one more than allowed: `check` refuses it
     except OSError as error:
         raise UsageError(f"cannot read the file: {error.strerror}", where=args.file) from None
-    receipt = check(data, args.node_id, args.network or COMMONS)
+    node_id = args.node_id or signer(data)
+    receipt = check(data, node_id, args.network or COMMONS)
     facts = msgspec.to_builtins(receipt_facts(receipt))
-    say(args, {"valid": True, "node_id": args.node_id, "receipt": facts}, _lines(receipt, args.node_id))
+    body = {"valid": True, "node_id": node_id, "node_id_from": "option" if args.node_id else "file", "receipt": facts}
+    say(args, body, [*_lines(receipt, node_id), *([] if args.node_id else [_from_file(node_id)])])
     return 0
+
+
+def _from_file(node_id: str) -> str:
+    """What is proven where nobody said who must have signed."""
+    from qcommons.node.backup import key_folder
+    from qcommons.node.home import home_path
+    from qcommons.pqc.keyfile import key_facts
+
+    own = key_facts(key_folder(home_path()))
+    if own is not None and own.node == node_id:
+        return "  note      the file names its signer: the node of this home"
+    return FROM_FILE
 
 
 def receipt_facts(receipt: Receipt) -> dict[str, object]:
@@ -66,10 +84,11 @@ WORDS = {
     "receipt check": (
         (
             Option("file", "FILE", "The receipt file, as `qcommons job receipt` writes it."),
-            Option("--node-id", "ID", "The id of the node that must have signed it (qn1...).", required=True),
+            Option("--node-id", "ID", "The node that must have signed it (qn1...); without it, whoever the file "
+                   "says, which proves less."),
             NETWORK,
             JSON,
         ),
         _check,
     ),
-}
+}  # fmt: skip

@@ -31,6 +31,18 @@ OPTIONS = (
     Option("--method", "NAME", "Use this method of the engine."),
     Option("--deadline", "TIME", "End the job after this time, as in 60s or 5m."),
     Option("--memory", "SIZE", "Memory one run may use, as in 4GiB."),
+    Option("--on", "PLACE", "Where it runs: here (this node), or mesh (peers). Needs a node.",
+           choices=("here", "mesh")),
+    Option("--assurance", "HOW", "With --on mesh, how peers are checked: none, audit (some runs computed again; the "
+           "default) or replicate (two peers a run).", choices=("none", "audit", "replicate")),
+    Option("--egress", "WHO", "With --on mesh, whose nodes may get it: peers (own and allowed ones; the default) or "
+           "public (anybody's: they can read the circuit).", choices=("home", "peers", "public")),
+    Option("--peers", "N", "With --on mesh, at most so many different peers.", kind=whole(1, 1_000)),
+    Option("--budget", "UNITS", "With --on mesh, at most so many base units for all of it, at what peers ask for their "
+           "work; `qcommons quote` says how many it takes.",
+           kind=whole(0, SEED_MAX, "2^63-1")),
+    Option("--purpose", "NAME", "The campaign that it serves; owners allow and refuse these by name."),
+    Option("--plan", "ROW", "With --on mesh, this row of the planner: whole, batch, lightcone, slice, cut."),
     Option("--out", "FILE", "Also write the JSON object to this file."),
     Option("--detach", None, "Return the job's id at once; `qcommons job result ID` prints the answer. Needs a node."),
     Option("--tag", "TAG", "Mark the job, for lists and rules. Needs a node. Repeatable.", repeat=True),

@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from qcommons.base.clock import deadline_ns, left_s
@@ -18,42 +18,62 @@ from qcommons.base.errors import Unavailable, UsageError
 from qcommons.base.quantities import memory_bytes, seconds
 from qcommons.clients.cli.answer import show, uncollected
 from qcommons.clients.cli.inputs import bindings, observable, read_source, read_sweep
+from qcommons.clients.cli.mesh_job import say_who
 from qcommons.clients.cli.progress import Progress
 from qcommons.clients.cli.through import find_node, wait
 from qcommons.jobs.results import Result, Results
 from qcommons.node.config import Settings, load
+from qcommons.node.terms import terms_of
 
 if TYPE_CHECKING:
     from qcommons.clients.http.node import Node
     from qcommons.node.frames import Trying
 
-__all__ = ["command"]
+__all__ = ["command", "request"]
 
 READ_MAX_S = 1e6  # nobody waits longer for a FIFO
 
 
 def command(args: argparse.Namespace) -> int:
     """Run the circuit and print its answer; returns the exit code of the first run that is not done."""
-    settings = load(
-        {
-            "limits.memory": memory_bytes(args.memory, "--memory") if args.memory is not None else None,
-            "limits.seconds": seconds(args.deadline, "--deadline") if args.deadline is not None else None,
-        }
-    )
+    settings = _settings(args)
     _check(args)
     with uncollected():
         return _run(args, settings)
 
 
+def request(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
+    """The program and the other arguments of `Node.run` that a command line asks for. Raises UsageError."""
+    settings = _settings(args)
+    terms_of(**_terms(args))
+    until_ns = _until_ns(settings)
+    asked = _asked(args, until_ns) | _terms(args) | _limits(settings)
+    return read_source(args.file, left_s(until_ns, time.monotonic_ns())), asked
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    return load(
+        {
+            "limits.memory": memory_bytes(args.memory, "--memory") if args.memory is not None else None,
+            "limits.seconds": seconds(args.deadline, "--deadline") if args.deadline is not None else None,
+        }
+    )
+
+
+def _until_ns(settings: Settings) -> int:
+    """Until then files that are read must have come to their end."""
+    return deadline_ns(time.monotonic_ns(), min(float(settings["limits.seconds"].value), READ_MAX_S))
+
+
 def _run(args: argparse.Namespace, settings: Settings) -> int:
-    until_ns = deadline_ns(time.monotonic_ns(), min(float(settings["limits.seconds"].value), READ_MAX_S))
+    until_ns = _until_ns(settings)
     asked = _asked(args, until_ns)
     source = read_source(args.file, left_s(until_ns, time.monotonic_ns()))
     node = find_node(args)
     if node is not None:
         with node:
-            return _through(node, source, asked | _limits(settings), args)
-    needing = "--detach" if args.detach else "--tag" if args.tag else None
+            return _through(node, source, asked | _terms(args) | _limits(settings), args)
+    needing = next((name for name, given in _needing(args) if given), None)
     if needing:
         raise Unavailable("no node runs here; start one: qcommons up -d", where=needing)
     from qcommons.node.default import open_node
@@ -64,8 +84,25 @@ def _run(args: argparse.Namespace, settings: Settings) -> int:
     return show(answer, as_json=args.json, out=args.out)
 
 
+def _needing(args: argparse.Namespace) -> Iterator[tuple[str, bool]]:
+    """Options that no run without a node can honour, and whether they are given."""
+    yield "--on mesh", args.on == "mesh"
+    yield "--detach", bool(args.detach)
+    yield "--tag", bool(args.tag)
+    yield "--purpose", args.purpose is not None
+
+
+def _terms(args: argparse.Namespace) -> dict[str, Any]:
+    """Where and on which terms it runs; what was not said is the node's default."""
+    found = {name: getattr(args, name) for name in ("on", "assurance", "egress", "peers", "budget", "purpose", "plan")}
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def _check(args: argparse.Namespace) -> None:
     """Options that say opposite things."""
+    terms_of(**_terms(args))
+    if args.on == "mesh" and args.embedded:
+        raise UsageError("--on mesh needs a node, and --embedded runs without one; leave one out", where="--on")
     for one, other in (("detach", "embedded"), ("node", "embedded"), ("detach", "out")):
         if getattr(args, one) and getattr(args, other):
             raise UsageError(f"--{one} and --{other} cannot go together; leave one out", where=f"--{one}")
@@ -79,7 +116,10 @@ def _through(node: Node, source: Any, asked: dict[str, Any], args: argparse.Name
     with _progress(args) as progress:
         answer = wait(node, job, progress)
     _blame_the_sweep(args.sweep, answer)
-    return show(answer, as_json=args.json, out=args.out, job=job.id)
+    code = show(answer, as_json=args.json, out=args.out, job=job.id)
+    if not args.json:
+        say_who(job)
+    return code
 
 
 def _progress(args: argparse.Namespace) -> Progress:

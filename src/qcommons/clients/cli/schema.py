@@ -13,8 +13,11 @@ from typing import Any
 
 import msgspec
 
+from qcommons.clients.cli import key_shapes as k
 from qcommons.clients.cli import shapes as s
+from qcommons.node.api.ask_records import AskList, OwnAsk
 from qcommons.node.api.mesh_records import AwayView, InviteView, Joined, MeshView, PapersView, PeerRow, Probed
+from qcommons.node.api.quote_records import Quote
 from qcommons.node.api.records import JobList, JobView, PolicyView, Status, TokenGiven, Why
 
 __all__ = ["SHAPES", "schema", "schema_text"]
@@ -23,11 +26,14 @@ RUN, WORLD = "run.schema.json", "world.schema.json"
 # command -> what it prints: types, or files of this folder; several where it depends on the options
 SHAPES: dict[str, tuple[Any, ...]] = {
     "run": (RUN, s.Detached),
+    "quote": (Quote,),
     "jobs": (JobList,),
     "job": (JobView,),
     "job result": (RUN,),
     "job cancel": (JobView,),
     "job receipt": (s.ReceiptFile,),
+    "job export": (s.ArchiveFile,),
+    "verify": (s.ArchiveVerified,),
     "why": (Why,),
     "up": (s.Up,),
     "down": (s.Down,),
@@ -43,14 +49,14 @@ SHAPES: dict[str, tuple[Any, ...]] = {
     "token new": (TokenGiven,),
     "token list": (s.Tokens,),
     "token revoke": (s.TokenRevoked,),
-    "keys show": (s.KeysShown,),
+    "keys show": (k.KeysShown,),
     "keys backup": (s.Failed,),  # words are shown on a terminal only
-    "keys restore": (s.KeyRestored,),
-    "keys rotate": (s.KeyRotated,),
-    "owner show": (s.OwnerShown,),
-    "owner certify": (s.Certified,),
-    "owner accept": (s.CertificateAccepted, s.RevocationsAccepted),
-    "owner revoke": (s.CertificatesRevoked,),
+    "keys restore": (k.KeyRestored,),
+    "keys rotate": (k.KeyRotated,),
+    "owner show": (k.OwnerShown,),
+    "owner certify": (k.Certified,),
+    "owner accept": (k.CertificateAccepted, k.RevocationsAccepted),
+    "owner revoke": (k.CertificatesRevoked,),
     "config": (s.SettingsShown,),
     "config show": (s.SettingsShown,),
     "config set": (s.SettingChanged,),
@@ -64,6 +70,10 @@ SHAPES: dict[str, tuple[Any, ...]] = {
     "peers probe": (Probed,),
     "invite": (InviteView,),
     "join": (Joined,),
+    "asks": (AskList,),
+    "ask set": (OwnAsk,),
+    "ask show": (s.OwnAsks,),
+    "ask withdraw": (OwnAsk,),
     "away": (AwayView,),
     "dev up": (s.DevUp,),
     "dev status": (s.DevStatus,),
@@ -71,7 +81,7 @@ SHAPES: dict[str, tuple[Any, ...]] = {
     "world": (WORLD, s.WorldLists),
     "doctor": (s.Doctor,),
     "engines": (s.Engines,),
-    "demo": (s.Demo,),
+    "demo": (s.DemoMesh, s.Demo),
     "receipt check": (s.ReceiptChecked,),
     "completion": (s.Completion,),
     "version": (s.Version,),

@@ -11,17 +11,17 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from qcommons.engines.registry import EngineRow
+from qcommons.node.api.ask_records import OwnAsk
 from qcommons.node.api.mesh_records import Measured
 from qcommons.node.api.records import EventView, SettingView, Status, TokenView
 
 __all__ = [
-    "CertificateAccepted",
-    "CertificateShown",
-    "CertificatesRevoked",
-    "Certified",
     "Completion",
     "Demo",
     "DemoCase",
+    "DemoMesh",
+    "DemoMeshCase",
+    "DemoMeshNode",
     "Detached",
     "DevDown",
     "DevNode",
@@ -36,18 +36,12 @@ __all__ = [
     "Events",
     "Failed",
     "FindingShown",
-    "Followed",
-    "KeyRestored",
-    "KeyRotated",
-    "KeyShown",
-    "KeysShown",
     "Lines",
     "MeasuredRate",
-    "OwnerShown",
+    "OwnAsks",
     "PeerForgotten",
     "ReceiptChecked",
     "ReceiptFile",
-    "RevocationsAccepted",
     "SettingChanged",
     "SettingShown",
     "SettingsShown",
@@ -113,6 +107,37 @@ class ReceiptFile(Shape, frozen=True):
     bytes: int
 
 
+class ArchiveFile(Shape, frozen=True):
+    """`job export`: where the archive was written, and its size."""
+
+    job: str
+    file: str
+    bytes: int
+
+
+class ArchiveCheck(Shape, frozen=True):
+    """checked: how many things. faults: the first ones, "where: what"; fault_count: of all. note: one clause."""
+
+    name: str
+    says: str
+    checked: int
+    fault_count: int
+    faults: tuple[str, ...]
+    note: str
+
+
+class ArchiveVerified(Shape, frozen=True):
+    """`verify`: valid: no check has a fault. node_id: who made it. state, ended_ns: of the job."""
+
+    valid: bool
+    job: str
+    node_id: str
+    network: str
+    state: str
+    ended_ns: int
+    checks: tuple[ArchiveCheck, ...]
+
+
 class Up(Shape, frozen=True):
     """already: it ran before."""
 
@@ -125,12 +150,14 @@ class Up(Shape, frozen=True):
 
 
 class Down(Shape, frozen=True):
-    """stopped False: none ran. left: jobs that go on with the next start. seconds: it took."""
+    """stopped False: none ran. left: jobs that go on with the next start. seconds: it took. by: the signal that ended a
+    node that did not end when it was asked; then nothing says how many jobs are left."""
 
     stopped: bool
     home: str
     seconds: float | UnsetType = UNSET
-    left: int | UnsetType = UNSET
+    left: int | UnsetType | None = UNSET
+    by: str | UnsetType = UNSET
 
 
 class StatusLimits(Status, frozen=True):
@@ -163,101 +190,6 @@ class TokenRevoked(Shape, frozen=True):
     revoked: str
 
 
-class KeyShown(Shape, frozen=True):
-    """light: its passphrase is stretched less than is usual today."""
-
-    id: str
-    sealed_by: str
-    light: bool
-    file: str
-
-
-class Followed(Shape, frozen=True):
-    """A key that another one followed, and when."""
-
-    of: Literal["node", "owner"]
-    old: str
-    new: str
-    at_ns: int
-
-
-class KeysShown(Shape, frozen=True):
-    """`keys show`: None where there is no such key yet."""
-
-    node: KeyShown | None
-    owner: KeyShown | None
-    successions: tuple[Followed, ...]
-
-
-class KeyRestored(Shape, frozen=True):
-    """kept_as: the file of the key that was there before. warning: what to do before it is used, "" for nothing."""
-
-    id: str
-    sealed_by: str | None
-    was_there: bool
-    kept_as: str | None
-    warning: str
-
-
-class KeyRotated(Shape, frozen=True):
-    """`keys rotate`. record: the succession's file. kept_as: the old key's file."""
-
-    old: str
-    new: str
-    record: str
-    kept_as: str
-
-
-class CertificateShown(Shape, frozen=True):
-    """A certificate that this owner signed."""
-
-    id: str
-    owner: str
-    node: str
-    from_ns: int
-    until_ns: int
-    revoked: bool
-
-
-class Certified(CertificateShown, frozen=True):
-    """file: where it was written. accepted: it is of this home's node, which shows it from now on."""
-
-    file: str | None
-    accepted: bool
-
-
-class OwnerShown(Shape, frozen=True):
-    """`owner show`: the owner of this home, and the owner that its node shows."""
-
-    owner: str | None
-    node_owner: str | None
-    certificates: tuple[CertificateShown, ...]
-
-
-class CertificateAccepted(Shape, frozen=True):
-    """`owner accept` of a certificate."""
-
-    owner: str
-    node: str
-    until_ns: int
-
-
-class RevocationsAccepted(Shape, frozen=True):
-    """`owner accept` of a list of revocations."""
-
-    owner: str
-    seq: int
-    revoked: tuple[str, ...]
-
-
-class CertificatesRevoked(Shape, frozen=True):
-    """`owner revoke`: ids of certificates, and the sequence of the list."""
-
-    revoked: tuple[str, ...]
-    seq: int
-    file: str | None
-
-
 class SettingShown(Shape, frozen=True):
     """A setting, its unit and who set it."""
 
@@ -284,6 +216,12 @@ class PeerForgotten(Shape, frozen=True):
     """`peers forget`."""
 
     forgotten: str
+
+
+class OwnAsks(Shape, frozen=True):
+    """`ask show`: what this node offers, or did."""
+
+    own: tuple[OwnAsk, ...]
 
 
 class MeasuredRate(Measured, frozen=True):
@@ -419,7 +357,7 @@ class DemoCase(Shape, frozen=True):
 
 
 class Demo(Shape, frozen=True):
-    """`demo`."""
+    """`demo --alone`."""
 
     status: Literal["done", "failed"]
     cases: tuple[DemoCase, ...]
@@ -427,11 +365,58 @@ class Demo(Shape, frozen=True):
     node_id: str
 
 
+class DemoMeshCase(DemoCase, frozen=True):
+    """A job on the mesh. ran: runs whose answers were used, by node ("node 2"); also_ran: who answered the same beside
+    these. checked: runs that were compared. caught: runs whose answers were not used, by the node that was found wrong.
+    killed: the node that was killed meanwhile, lost_runs: what it had to do."""
+
+    assurance: Literal["audit", "replicate"]
+    job: str | None
+    ran: dict[str, int]
+    also_ran: tuple[str, ...]
+    checked: int
+    caught: dict[str, int]
+    killed: str | None
+    lost_runs: int
+
+
+class DemoMeshNode(Shape, frozen=True):
+    """receipts: of it that check. right, wrong: runs of it that were compared. lies, killed: as it was planned.
+    caught: where, and on what that rests; quarantine: why node 1 gives it no more work."""
+
+    name: str
+    node_id: str
+    receipts: int
+    right: int
+    wrong: int
+    lies: bool
+    killed: bool
+    quarantine: str | None
+    caught: str | None
+
+
+class DemoMesh(Shape, frozen=True):
+    """`demo`. archives_checked: that hold offline; faults: of others, by title. punished: nodes without fault that were
+    found wanting all the same."""
+
+    status: Literal["done", "failed"]
+    cases: tuple[DemoMeshCase, ...]
+    nodes: tuple[DemoMeshNode, ...]
+    archives_checked: int
+    receipts_checked: int
+    faults: dict[str, tuple[str, ...]]
+    liar_caught: bool
+    killed: str | None
+    punished: tuple[str, ...]
+
+
 class ReceiptChecked(Shape, frozen=True):
-    """receipt: its fields (docs/protocol/receipt.md), the hash of the result in hex."""
+    """receipt: its fields (docs/protocol/receipt.md), the hash of the result in hex. node_id_from: "option", or "file"
+    where the file itself named its signer."""
 
     valid: bool
     node_id: str
+    node_id_from: Literal["option", "file"]
     receipt: dict[str, Any]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from qcommons.clients.cli.asking import ago, connect, count, left, say
+from qcommons.clients.cli.asking import ago, connect, count, lasting, left, say
 from qcommons.clients.cli.attempts import attempt_lines
 from qcommons.clients.cli.options import JSON, NODE
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["OPTIONS", "command", "trouble_lines"]
 
 OPTIONS = (NODE, JSON)
+SHORT = 12  # characters of a node id that tell the peers of one mesh apart
 MESH = ("mesh.", "share.")  # settings that the line of the mesh tells of
 REACHED = {
     "yes": "others can reach it",
@@ -62,21 +63,27 @@ def _lines(status: Status, limits: list[SettingView]) -> Iterator[str]:
     started = "" if status.workers_alive else "; they start with the first job"
     yield f"workers  {status.workers_alive} of {status.workers} alive{started}"
     yield f"node     {status.node_id}"
-    yield f"         {status.url}, process {status.pid}, up since {ago(status.started_ns, status.now_ns)}"
+    yield f"         {status.url}, process {status.pid}, up {lasting(status.started_ns, status.now_ns)}"
     yield f"home     {status.home}"
 
 
 def _mesh(mesh: MeshSummary) -> Iterator[str]:
     """Who is there, and whether this node can be reached."""
-    peers = ", ".join(f"{number} {state}" for state, number in sorted(mesh.peers.items())) or "no peer known yet"
-    yield f"mesh     {peers}; {mesh.links} linked, network {mesh.network!r}"
+    gone = {state: number for state, number in mesh.strangers.items() if state != "alive"}
+    near = {state: number - gone.get(state, 0) for state, number in sorted(mesh.peers.items())}
+    peers = ", ".join(f"{number} {state}" for state, number in near.items() if number)
+    yield f"mesh     {peers or 'no peer here yet'}; {mesh.links} linked, network {mesh.network!r}"
+    if gone:
+        yield f"         {count(sum(gone.values()), 'stranger')} known, but not here: qcommons peers --all"
+    for one in mesh.quarantined:
+        yield f"red      {one.node[:SHORT]} {one.why}"
     where = ", ".join(text.removeprefix("tcp/") for text in mesh.addresses) or "nowhere"
     yield f"         listens at {where}; {REACHED[mesh.reach]}"
 
 
 def trouble_lines(trouble: Trouble, now_ns: int) -> Iterator[str]:
     """What is not green: cause, whose move it is, since when, what to do."""
-    yield f"{trouble.level:<8} {trouble.what}, since {ago(trouble.since_ns, now_ns)}; up to: {trouble.who}"
+    yield f"{trouble.level:<8} {trouble.what}, {lasting(trouble.since_ns, now_ns)}; up to: {trouble.who}"
     yield f"         cause: {trouble.cause}"
     if trouble.until_ns is not None:
         yield f"         ends:  {left(trouble.until_ns, now_ns)}"

@@ -30,7 +30,7 @@ PATIENCE_NS = 1_000_000_000  # a job that waits longer says why
 
 def find_node(args: argparse.Namespace) -> Node | None:
     """The node that is named, else the one that runs in this home and answers; None: run embedded."""
-    if args.embedded:
+    if getattr(args, "embedded", False):
         return None
     if not (args.node or os.environ.get("QCOMMONS_NODE")):
         holder = read_lock(home_path() / LOCK_FILE)
@@ -56,7 +56,11 @@ def wait(node: Node, job: Job, progress: Progress) -> Result | Results:
     try:
         while True:
             view = node.send(look(job.id, PROGRESS_S))
-            progress(view.answered, view.runs)
+            mesh = view.mesh
+            if mesh is not None and mesh.parts:  # runs of the plan: those that were asked come all at the end
+                progress(mesh.parts_answered, mesh.parts)
+            else:
+                progress(view.answered, view.runs)
             if view.ended_ns is not None:
                 return job.result()
             waits = f"waiting: {view.cause}" if view.state in ("accepted", "planned") else ""

@@ -73,7 +73,7 @@ def _start(args: argparse.Namespace, options: dict[str, Any], passphrase: bytes 
         return _foreground(args, options, passphrase)
     from qcommons.clients.cli.start import start
 
-    with patiently("starting the node"):
+    with patiently("starting the node", silent=args.json):
         ready = start(options, home_path(), passphrase)
     _say_ready(args, ready, already=False)
     return 0

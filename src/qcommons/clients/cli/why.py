@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from qcommons.clients.cli.asking import ago, connect, count, full_id, left, say
 from qcommons.clients.cli.job import ID
+from qcommons.clients.cli.mesh_job import mesh_lines
 from qcommons.clients.cli.options import JSON, NODE
 
 if TYPE_CHECKING:
@@ -31,8 +32,10 @@ def command(args: argparse.Namespace) -> int:
 
 def _lines(why: Why) -> Iterator[str]:
     yield f"{why.job} is {why.state}: {why.cause}"
+    yield from (f"  tried  {row.engine}/{row.method}: {row.why}" for row in why.tried)
     yield f"  since  {ago(why.since_ns)}"
     yield f"  up to  {why.who}"
+    yield from mesh_lines(why.mesh, why.hired)
     if why.ahead is not None:
         yield f"  ahead  {count(why.ahead, 'job')}"
     if why.until_ns is not None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, NoReturn, TypeVar
-from urllib.parse import quote
+from urllib import parse
 
 import msgspec
 
 from qcommons.base.errors import Corrupt, PeerError, QCommonsError, Unavailable, UsageError
 from qcommons.engines.registry import EngineRow
 from qcommons.jobs.results import Result, Results
+from qcommons.node.api.quote_records import Quote
 from qcommons.node.api.records import (
     Accepted,
     AnsweredRuns,
@@ -44,6 +45,8 @@ T = TypeVar("T")
 ERRORS: dict[str, type[QCommonsError]] = {error.who: error for error in (UsageError, Unavailable, Corrupt, PeerError)}
 REFUSED_EXIT_CODE = 3
 ANSWER_S = 60.0  # for a large answer on a busy machine
+ARCHIVE_S = 300.0  # the largest take a minute to make
+QUOTE_S = 150.0  # reading and planning may take a minute each (`node/planner.py`)
 HELLO_S = 5.0
 
 
@@ -101,6 +104,7 @@ def raise_failure(status: int, body: bytes) -> NoReturn:
         raise Unavailable(f"what answers is no node: HTTP status {status} without a reason") from None
     kind = NotEnded if status == 409 else ERRORS.get(info.who, Corrupt)
     error = kind(info.what, where=info.where, limit=info.limit)
+    error.tried = tuple((one.engine, one.method, one.why) for one in info.tried)
     if status == 422:
         error.exit_code = REFUSED_EXIT_CODE
     raise error
@@ -165,6 +169,11 @@ def run(submission: Submission, wait_s: float) -> Call[Accepted | AnsweredRuns]:
     )  # fmt: skip
 
 
+def quote(submission: Submission) -> Call[Quote]:
+    """Planning may search for a cut or a path, once a row."""
+    return Call("POST", "/v1/quote", reading(Quote), body=submission, answer_s=QUOTE_S)
+
+
 def jobs(state: str | None, tag: str | None, limit: int, before: int | None) -> Call[JobList]:
     query = {"state": state, "tag": tag, "limit": limit, "before": before}
     return Call("GET", "/v1/jobs", reading(JobList), query=query)
@@ -182,6 +191,12 @@ def result(job_id: str, wait_s: float) -> Call[AnsweredRuns]:
 def receipt(job_id: str, run: int) -> Call[bytes]:
     path = f"/v1/jobs/{part(job_id)}/receipt"
     return Call("GET", path, bytes, query={"run": run}, accept="application/cbor")
+
+
+def archive(job_id: str, licence: str) -> Call[bytes]:
+    """The node makes it before it sends the first byte."""
+    path, query = f"/v1/jobs/{part(job_id)}/archive", {"licence": licence or None}
+    return Call("GET", path, bytes, query=query, accept="application/zip", answer_s=ARCHIVE_S)
 
 
 def cancel(job_id: str, cause: str) -> Call[JobView]:
@@ -259,4 +274,4 @@ def shut_down(drain_s: float) -> Call[Status]:
 
 def part(text: str) -> str:
     """A name inside a path (RFC 3986, 3.3)."""
-    return quote(text, safe="")
+    return parse.quote(text, safe="")

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from qcommons.clients.http import mesh_calls
+from qcommons.clients.http.asks import Asks, AsyncAsks
 from qcommons.node.api.mesh_records import (
     AwayView,
     InviteView,
@@ -39,6 +40,7 @@ class Mesh:
 
     def __init__(self, send: Callable[..., Any]) -> None:
         self._send = send
+        self.asks = Asks(send)
 
     def view(self) -> MeshView:
         found: MeshView = self._send(mesh_calls.view())
@@ -92,6 +94,7 @@ class AsyncMesh:
 
     def __init__(self, send: Callable[..., Awaitable[Any]]) -> None:
         self._send = send
+        self.asks = AsyncAsks(send)
 
     async def view(self) -> MeshView:
         found: MeshView = await self._send(mesh_calls.view())

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from qcommons.base.clock import deadline_ns, left_s
 from qcommons.base.errors import QCommonsError
 from qcommons.clients.http import calls
+from qcommons.clients.http.archives import check_target, write_archive
 from qcommons.clients.http.calls import NotEnded, results_of
 from qcommons.clients.http.mesh import Mesh
 from qcommons.clients.http.submissions import submission
@@ -25,6 +26,7 @@ from qcommons.clients.http.target import find
 from qcommons.clients.http.waiting import PROGRESS_S, not_ended, poll_s
 from qcommons.engines.registry import EngineRow
 from qcommons.jobs.results import Result, Results
+from qcommons.node.api.quote_records import Quote
 from qcommons.node.api.records import (
     AnsweredRuns,
     EventView,
@@ -121,6 +123,11 @@ class Node:
                 Job(self, self.send(calls.submit(sent)).job).cancel("interrupted")
             raise
 
+    def quote(self, program: Any, **asked: Any) -> Quote:
+        """What `run` with the same arguments would meet now: plan, price, peers, time, what a liar gets past. Nothing
+        is kept or run. Raises as `run` where no plan answers it; where nobody can take it `refused` says why."""
+        return self.send(calls.quote(submission(program, **asked)))
+
     def submit(self, program: Any, **asked: Any) -> Job:
         """The arguments of `run` (without progress), and `tags`, `purpose`, `egress`, `request`. The job is on disk
         when this returns and ends whatever happens to this process."""
@@ -153,7 +160,7 @@ class Node:
         return self.send(calls.policy())
 
     def allow(self, *rules: str) -> PolicyView:
-        """Rules `principal:NAME`, `tag:NAME` or `*`."""
+        """Rules `principal:NAME`, `tag:NAME`, `purpose:NAME` or `*`."""
         return self.send(calls.change_policy(PolicyChange(allow=rules)))
 
     def deny(self, *rules: str) -> PolicyView:
@@ -242,3 +249,16 @@ class Job:
     def receipt(self, run: int = 0) -> bytes:
         """The signed receipt of one run of the ended job (docs/protocol/receipt.md)."""
         return self._node.send(calls.receipt(self.id, run))
+
+    def archive(self, licence: str = "") -> bytes:
+        """The archive of the ended job, a zip (docs/archive.md). licence: a URL or words, for its metadata."""
+        return self._node.send(calls.archive(self.id, licence))
+
+    def export(self, path: str | Path | None = None, *, licence: str = "", overwrite: bool = False) -> Path:
+        """Write the archive to a file, JOB.crate.zip in this folder if none is named; whole or not at all, 0600.
+
+        Raises:
+            UsageError: the file is there and `overwrite` is False, or cannot be written.
+        """
+        target = check_target(path, self.id, overwrite)
+        return write_archive(target, self.archive(licence))

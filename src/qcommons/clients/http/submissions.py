@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from qcommons.base.errors import UsageError
 from qcommons.base.text import shown
@@ -20,10 +20,9 @@ from qcommons.jobs.records import Card
 from qcommons.node import edge
 from qcommons.node.api.records import ProgramText, Submission
 from qcommons.node.submission import SEED_MAX, positive
+from qcommons.node.terms import Assurance, Egress, On, terms_of
 
 __all__ = ["submission"]
-
-Egress = Literal["home", "peers", "public"]
 
 
 def submission(
@@ -42,10 +41,22 @@ def submission(
     memory_bytes: int | None = None,
     tags: Sequence[str] = (),
     purpose: str | None = None,
-    egress: Egress = "home",
+    egress: Egress | None = None,
+    on: On = "here",
+    assurance: Assurance | None = None,
+    peers: int | None = None,
+    budget: int | None = None,
+    plan: str | None = None,
     request: str | None = None,
 ) -> Submission:
-    """See `node.default.run` for the arguments. request: names this submission, drawn where None.
+    """See `node.default.run` for the arguments.
+
+    Args:
+        on: "mesh" has peers run it. assurance: how they are checked: "none", "audit" (the default there), "replicate".
+        egress: whose nodes may get it: "peers" (own and allowed ones, the default there) or "public". peers: how many
+            of them at most. budget: base units that they may be paid in all. plan: row of the planner.
+        purpose: the campaign that the job serves; owners allow and refuse these by name.
+        request: names this submission, drawn where None.
 
     Raises:
         UsageError: `where` names the argument or the file.
@@ -55,6 +66,7 @@ def submission(
     points, shape = edge.points(bind)
     if seed is not None and (not edge.is_whole(seed) or not 0 <= seed <= SEED_MAX):
         raise UsageError(f"seed={shown(seed)}; allowed 0 to 2^63-1", where="seed", limit="2^63-1")
+    terms_of(on, assurance, egress, peers, budget, purpose, plan)
     text, profile, model = _noise(noise)
     swept = shape is not None or points != [{}]
     return Submission(
@@ -78,6 +90,11 @@ def submission(
         tags=tuple(tags),
         purpose=purpose,
         egress=egress,
+        on=on,
+        assurance=assurance,
+        peers=peers,
+        budget=budget,
+        plan=plan,
         request=request or secrets.token_hex(16),
     )
 
