@@ -6,7 +6,7 @@ RUN_STAMP := $(VENV)/.ready-run
 DEV_STAMP := $(VENV)/.ready-dev
 BENCH_STAMP := $(VENV)/.ready-bench
 SETUP_INPUTS := pyproject.toml constraints.txt tools/setup.py
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= -n 2 --dist loadfile
 
 # One thread a numeric task, as the workers do: two test processes on two cores stay two.
 export OMP_NUM_THREADS ?= 1

@@ -92,5 +92,5 @@ def test_a_job_in_the_middle_of_its_run_is_run_again_after_a_kill(tmp_path: Path
         daemon.start()
         with daemon.client() as client:
             view = client.get(f"/v1/jobs/{job}", params={"wait_s": RESULT_S}).json()
-            assert view["state"] == "done"
+            assert view["state"] == "done", view
             assert any("started again" in phase["cause"] for phase in view["timeline"])

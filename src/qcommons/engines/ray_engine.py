@@ -2,13 +2,16 @@
 
 Flow: select -> *ray* (in a worker) -> Ray Client -> a worker of the cluster -> the engines there -> Answer. The
 address is QCOMMONS_RAY=ray://HOST:10001, of a Ray Client server (`ray start --head --ray-client-server-port=10001`;
-docs.ray.io, "Ray Client"). A driver inside of the cluster is not used: it maps the whole object store, which no
-worker's memory limit allows.
+docs.ray.io, "Ray Client"). A token of Ray's that this user has is shown (`ray start` asks for it then; docs.ray.io,
+"Token authentication"): Ray's own client does so only if RAY_AUTH_MODE=token is set. A driver inside of the cluster is
+not used: it maps the whole object store, which no worker's memory limit allows.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from qcommons.engines.cluster import ClusterEngine, Link
@@ -23,6 +26,7 @@ class _RayLink:
     """One connection; the server keeps a process for it on the cluster's head."""
 
     def __init__(self, address: str) -> None:
+        _show_token()  # read when Ray is imported
         import ray
         from ray.util import client_connect
 
@@ -41,6 +45,12 @@ class _RayLink:
         except self._ray.exceptions.GetTimeoutError as late:
             self._ray.cancel(waiting, force=True)
             raise TimeoutError(str(late)) from late
+
+
+def _show_token() -> None:
+    kept = os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token"
+    if os.environ.get("RAY_AUTH_TOKEN") or Path(kept).is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 class RayEngine(ClusterEngine):

@@ -94,7 +94,7 @@ COMMANDS = (
     Command("Mesh", "world", "world", "Play a whole mesh in one process, with faults."),
     Command("This machine", "doctor", "doctor", "Check this installation; say what to do about it."),
     Command("This machine", "engines", "engines", "List engines: what each can do, what is missing."),
-    Command("This machine", "demo", "demo", "Run circuits on five nodes, with a liar and a crash; check each answer."),
+    Command("This machine", "demo", "demo", "Check known answers on five nodes, with a liar and a crash."),
     Command("This machine", "receipt check", "receipt", "Check a receipt file, offline."),
     Command("This machine", "completion", "completion", "Print the completion script of a shell."),
     Command("This machine", "version", "version", "Print the version."),
