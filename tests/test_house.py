@@ -60,6 +60,19 @@ def test_nothing_is_evaluated_or_unpickled(path: Path) -> None:
             assert not roots & FORBIDDEN_IMPORTS, f"line {node.lineno}"
 
 
+@pytest.mark.parametrize("path", SOURCES, ids=NAMES)
+def test_what_msgspec_reads_into_is_described_first(path: Path) -> None:
+    """See base/typed.py: two threads that read into a new type at once end the process."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Call) or not ast.unparse(node.func).startswith("msgspec."):
+            continue
+        verb = ast.unparse(node.func).rpartition(".")[2]
+        place = {"convert": 1, "Decoder": 0, "decode": 1}.get(verb, len(node.args))
+        kinds = [*node.args[place : place + 1], *(word.value for word in node.keywords if word.arg == "type")]
+        if path.name != "typed.py":
+            assert all(ast.unparse(kind).startswith("described(") for kind in kinds), f"line {node.lineno}"
+
+
 @pytest.mark.parametrize("path", [p for p in SOURCES if p.name == "__init__.py"], ids=lambda p: p.parent.name)
 def test_front_door_says_what_it_exports(path: Path) -> None:
     names = {

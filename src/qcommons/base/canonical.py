@@ -23,6 +23,7 @@ import cbor2
 import msgspec
 
 from qcommons.base.errors import Corrupt, PeerError, UsageError
+from qcommons.base.typed import described
 
 __all__ = ["BIGNUM", "TAGS", "decode", "decode_record", "decode_signed", "encode", "encode_record", "to_record"]
 
@@ -123,7 +124,7 @@ def to_record(value: Any, kind: type[RecordT]) -> RecordT:
         PeerError: the value does not fit; `where` is the path to the field.
     """
     try:
-        return msgspec.convert(value, kind, strict=True)
+        return msgspec.convert(value, described(kind), strict=True)
     except msgspec.ValidationError as error:
         what, _, path = str(error).partition(" - at ")
         raise PeerError(f"{kind.__name__}: {what}", where=path.strip("`") or None) from error

@@ -22,6 +22,7 @@ import msgspec
 
 from qcommons.base.clock import seconds_text
 from qcommons.base.errors import Unavailable, UsageError
+from qcommons.base.typed import described
 from qcommons.base.version import package_version
 from qcommons.circuits import wire
 from qcommons.circuits.features import Features
@@ -174,7 +175,7 @@ def ask_bytes(task: Task) -> bytes:
 
 def there(data: bytes) -> bytes:
     """On a worker of the cluster: run it with the engines of that machine."""
-    asked = msgspec.msgpack.decode(data, type=_Asked)
+    asked = msgspec.msgpack.decode(data, type=described(_Asked))
     if asked.version != package_version():
         what = f"qcommons {package_version()} runs on the cluster; this node has {asked.version}: install the same"
         return msgspec.msgpack.encode(_Failed("version", what))
@@ -198,7 +199,7 @@ def answer_of(data: bytes, name: str) -> Answer:
     try:
         if len(data) > ANSWER_BYTES_MAX:
             raise msgspec.DecodeError(f"{len(data)} bytes; allowed {ANSWER_BYTES_MAX}")
-        said = msgspec.msgpack.decode(data, type=_Gave | _Failed)
+        said = msgspec.msgpack.decode(data, type=described(_Gave | _Failed))
     except (msgspec.MsgspecError, TypeError) as error:
         raise Unavailable(f"what the cluster of {name} answers is no answer: {error}", where=name) from None
     if isinstance(said, _Gave):

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from qcommons.base.errors import PeerError
+from qcommons.base.typed import described
 from qcommons.jobs.archive import Contents, Used, date_text
 from qcommons.jobs.archive_citations import Citation, citations
 
@@ -107,12 +108,12 @@ def listed(data: bytes) -> dict[str, Listed]:
         PeerError: it is no metadata of an archive.
     """
     try:
-        crate = msgspec.json.decode(data, type=_Crate)
+        crate = msgspec.json.decode(data, type=described(_Crate))
         found: dict[str, Listed] = {}
         for entity in crate.graph:
             if entity.get("@type") != "File" or entity.get("@id") == SIGNATURE:
                 continue
-            row = msgspec.convert(entity, _FileRow)
+            row = msgspec.convert(entity, described(_FileRow))
             if row.id in found:
                 raise PeerError(f"{row.id[:80]!r} is listed twice", where=METADATA)
             found[row.id] = Listed(row.sha256, row.contentSize)

@@ -17,6 +17,7 @@ import msgspec
 
 from qcommons.base.canonical import decode_record, encode_record
 from qcommons.base.errors import PeerError, QCommonsError
+from qcommons.base.typed import described
 from qcommons.circuits.qasm.writer import dumps
 from qcommons.circuits.wire import decode
 from qcommons.jobs.archive import (
@@ -245,7 +246,7 @@ def _whole(job: Job, files: Mapping[str, bytes], where: str) -> Job:
 
 
 def _outcomes(files: Mapping[str, bytes]) -> tuple[Outcome, ...]:
-    lines = _guarded(OUTCOMES, lambda: msgspec.json.Decoder(RunLine).decode_lines(_file(files, OUTCOMES)))
+    lines = _guarded(OUTCOMES, lambda: msgspec.json.Decoder(described(RunLine)).decode_lines(_file(files, OUTCOMES)))
     if [line.run for line in lines] != list(range(len(lines))):
         raise PeerError("the runs are not in order", where=OUTCOMES)
     for line in lines:
@@ -298,7 +299,7 @@ def _file(files: Mapping[str, bytes], name: str) -> bytes:
 
 
 def _read(files: Mapping[str, bytes], name: str, kind: type[T]) -> T:
-    return _guarded(name, lambda: msgspec.json.decode(_file(files, name), type=kind))
+    return _guarded(name, lambda: msgspec.json.decode(_file(files, name), type=described(kind)))
 
 
 def _guarded(name: str, read: Callable[[], T]) -> T:

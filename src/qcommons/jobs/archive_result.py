@@ -16,6 +16,7 @@ import msgspec
 
 import qcommons.base.text as text
 from qcommons.base.errors import PeerError
+from qcommons.base.typed import described
 from qcommons.engines.records import Answer, Estimate, Want
 from qcommons.jobs.archive import Contents
 from qcommons.jobs.assemble import assemble
@@ -64,9 +65,9 @@ def read_result(contents: Contents) -> tuple[AnyRun, ...]:
     """result.json, a run each. Raises PeerError."""
     try:
         if contents.head.layout.single:
-            runs: tuple[AnyRun, ...] = (msgspec.json.decode(contents.result, type=AnyRun),)
+            runs: tuple[AnyRun, ...] = (msgspec.json.decode(contents.result, type=described(AnyRun)),)
         else:
-            runs = msgspec.json.decode(contents.result, type=BatchObject).results
+            runs = msgspec.json.decode(contents.result, type=described(BatchObject)).results
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise PeerError(f"it is no result: {error}"[:300], where="result.json") from None
     if len(runs) != len(contents.head.job.points):

@@ -101,7 +101,9 @@ class Told:
         self._fits(verdict, row)
         lease, peer = row.lease.id, PeerId(row.lease.holder)
         if len(self._of.get(lease, ())) >= LEASE_MAX:
-            raise PeerError(f"{LEASE_MAX} verdicts on this lease are kept already, as many as it may have", where="lease")
+            raise PeerError(
+                f"{LEASE_MAX} verdicts on this lease are kept already, as many as it may have", where="lease"
+            )
         key = f"{KEY}{lease.hex()}/{_name(file)}"
         told = ToldVerdict(lease=lease, peer=peer, kind=verdict.kind, ground=verdict.ground, at_ns=now_ns, file=file)
         raw = encode_record(told)

@@ -24,6 +24,7 @@ from qcommons.base.canonical import encode
 from qcommons.base.effects import Effect, Store
 from qcommons.base.errors import Corrupt
 from qcommons.base.ids import JobId
+from qcommons.base.typed import described
 from qcommons.base.units import NS_PER_S
 from qcommons.jobs.asks import Lease
 from qcommons.jobs.offer import LEASE_BYTES, Offer
@@ -154,7 +155,7 @@ def moved(record: LeaseRecord, state: State, at_ns: int, why: str = "", **change
 def read_kept(raw: bytes) -> LeaseRecord:
     """What `stored` wrote. Raises Corrupt."""
     try:
-        return msgspec.msgpack.decode(raw, type=LeaseRecord)
+        return msgspec.msgpack.decode(raw, type=described(LeaseRecord))
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise Corrupt(f"a kept lease cannot be read: {error}", where=KEY) from error
 

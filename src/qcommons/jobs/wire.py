@@ -18,6 +18,7 @@ import msgspec
 
 from qcommons.base.canonical import decode
 from qcommons.base.errors import PeerError, UsageError
+from qcommons.base.typed import described
 from qcommons.circuits.noise import Channel, Noise, Rule, check_fits, check_noise
 from qcommons.circuits.observables import PauliSum, Term
 from qcommons.engines.records import Amplitudes, Answer, Counts, Estimate, Expectations, Slices, Statevector, Want
@@ -182,7 +183,7 @@ def noise_of(value: Any, n_qubits: int) -> Noise | None:
     if value is None:
         return None
     try:
-        rules = msgspec.convert(value, tuple[_Rule, ...], strict=True)
+        rules = msgspec.convert(value, described(tuple[_Rule, ...]), strict=True)
     except msgspec.ValidationError as error:
         raise PeerError(f"no rules of noise: {error}", where="noise") from None
     if len(rules) > RULES_MAX:

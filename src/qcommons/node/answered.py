@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from qcommons.base.errors import Corrupt, Unavailable
+from qcommons.base.typed import described
 from qcommons.base.units import bytes_text
 from qcommons.engines.records import Amplitudes, Counts, Expectations, Statevector, Want
 from qcommons.jobs.outcomes import ErrorInfo, Outcome, TooLarge, error_of
@@ -40,8 +41,8 @@ ARRAY_32 = 0xDD
 # An array of two, two float64 (the msgpack specification: fixarray 0x9X, float 64 0xcb, big-endian)
 PAIR = np.dtype([("pair", "u1"), ("mark", "u1"), ("re", ">f8"), ("mark_2", "u1"), ("im", ">f8")])
 MARKS = {"pair": 0x92, "mark": 0xCB, "mark_2": 0xCB}
-READ_OUTCOME = msgspec.msgpack.Decoder(Outcome).decode
-READ_FIELDS = msgspec.msgpack.Decoder(dict[str, msgspec.Raw]).decode
+READ_OUTCOME = msgspec.msgpack.Decoder(described(Outcome)).decode
+READ_FIELDS = msgspec.msgpack.Decoder(described(dict[str, msgspec.Raw])).decode
 _pack = msgspec.msgpack.Encoder().encode
 EXIT_REFUSED = 3  # with numbers (docs/cli.md)
 
@@ -78,7 +79,7 @@ class _Tagged(msgspec.Struct, frozen=True):
 def errors_of(answered: AnsweredParts) -> Iterator[ErrorInfo]:
     """Why runs were not answered, in order; answers themselves are passed over, not read."""
     for outcome in answered.outcomes:
-        if msgspec.msgpack.decode(outcome, type=_Tagged).type != "Done":
+        if msgspec.msgpack.decode(outcome, type=described(_Tagged)).type != "Done":
             error = error_of(decoded("result", bytes(outcome), Outcome))
             if error is not None:
                 yield error

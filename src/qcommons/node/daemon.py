@@ -25,6 +25,7 @@ import msgspec
 from qcommons.base.clock import elapsed_s
 from qcommons.base.effects import Note
 from qcommons.base.errors import QCommonsError
+from qcommons.base.typed import described
 from qcommons.base.units import s_to_ns
 from qcommons.jobs.asks import Ask
 from qcommons.jobs.machine import ENDS
@@ -372,7 +373,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--options", default="{}")
     parser.add_argument("--passphrase-fd", type=int)
     args = parser.parse_args(words)
-    options = msgspec.json.decode(args.options, type=Options)
+    options = msgspec.json.decode(args.options, type=described(Options))
     passphrase = _passphrase(args.passphrase_fd)
 
     def say(message: Any) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 
 from qcommons.base.errors import Unavailable, UsageError
+from qcommons.base.typed import described
 from qcommons.node.process import WORKER_COMMAND
 from qcommons.pqc.keyfile import load_or_create
 
@@ -56,7 +57,7 @@ def worker_command(home: Path) -> tuple[str, ...]:
     """How the node of this home starts its workers: as any, unless it is a development node that was told to lie."""
     if not is_dev(home):
         return WORKER_COMMAND
-    liar = msgspec.json.decode((home / MARK_FILE).read_bytes(), type=Mark).liar
+    liar = msgspec.json.decode((home / MARK_FILE).read_bytes(), type=described(Mark)).liar
     return (*WORKER_COMMAND[:-1], LYING_WORKER, liar) if liar else WORKER_COMMAND
 
 
@@ -152,7 +153,7 @@ class DevFolder:
     def _read(self) -> Folder:
         path = self.path / FOLDER_FILE
         try:
-            return msgspec.json.decode(path.read_bytes(), type=Folder)
+            return msgspec.json.decode(path.read_bytes(), type=described(Folder))
         except FileNotFoundError:
             raise UsageError(
                 "there are no development nodes here; make some: qcommons dev up", where=str(path)

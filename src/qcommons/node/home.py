@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from qcommons.base.errors import UsageError
+from qcommons.base.typed import described
 from qcommons.node.own_files import open_own
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Home:
         try:
             with os.fdopen(open_own(self.calibration_path, os.O_RDONLY), "rb") as file:
                 data = file.read(CALIBRATION_BYTES_MAX + 1)
-            return None if len(data) > CALIBRATION_BYTES_MAX else msgspec.json.decode(data, type=Calibration)
+            return None if len(data) > CALIBRATION_BYTES_MAX else msgspec.json.decode(data, type=described(Calibration))
         except (OSError, UsageError, msgspec.DecodeError):
             return None  # it is a cache: measured again
 

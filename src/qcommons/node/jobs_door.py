@@ -16,6 +16,7 @@ import msgspec
 
 from qcommons.base.clock import deadline_ns, left_s
 from qcommons.base.errors import QCommonsError, Unavailable, UsageError
+from qcommons.base.typed import described
 from qcommons.circuits.program import DEFAULT_CAPS
 from qcommons.engines.records import Limits
 from qcommons.engines.registry import EngineRow, describe
@@ -130,7 +131,7 @@ class JobsDoor:
         if submission.request is None:
             return None
         number = self._disk.get(request_key(who, submission.request))
-        return None if number is None else self._entry(msgspec.msgpack.decode(number, type=int))
+        return None if number is None else self._entry(msgspec.msgpack.decode(number, type=described(int)))
 
     def _read(self, submission: Submission, who: str) -> tuple[Job, Form, Chosen | None]:
         """The job of a submission, and its plan if it is for the mesh; may wait for a worker that parses or plans.
@@ -342,7 +343,7 @@ class JobsDoor:
         entry = None if known is None else known.entry
         if entry is None and len(job) < ID_CHARACTERS_MAX:
             number = self._disk.get(id_key(job))
-            entry = None if number is None else self._entry(msgspec.msgpack.decode(number, type=int))
+            entry = None if number is None else self._entry(msgspec.msgpack.decode(number, type=described(int)))
         if entry is None or not _shown(entry, who):
             raise UsageError(f"there is no job {job[:40]!r} here; see them: qcommons jobs", where="job")
         return entry

@@ -17,6 +17,7 @@ from types import TracebackType
 import msgspec
 
 from qcommons.base.errors import Unavailable, UsageError
+from qcommons.base.typed import described
 from qcommons.node.own_files import claim, open_own
 
 __all__ = ["Holder", "HomeLock", "read_lock"]
@@ -123,7 +124,7 @@ def read_lock(path: Path) -> Holder | None:
         until_ns = time.monotonic_ns() + round(PATIENCE_S * 1e9)
         while not _locked(descriptor, fcntl.LOCK_SH):  # shared: those who ask do not hinder each other
             try:
-                return msgspec.json.decode(os.pread(descriptor, HOLDER_BYTES_MAX, 0), type=Holder)
+                return msgspec.json.decode(os.pread(descriptor, HOLDER_BYTES_MAX, 0), type=described(Holder))
             except msgspec.DecodeError:  # the holder is writing it, or took the lock just now
                 if time.monotonic_ns() > until_ns:
                     return Holder()

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from qcommons.base.typed import described
 from qcommons.jobs.outcomes import STDERR_CHARS, CpuLimit, Crashed, Killed, Outcome, OutOfMemory
 from qcommons.node.frames import FRAME_BYTES_MAX, HEADER, Call, Ended, pack
 
@@ -52,7 +53,7 @@ class WorkerProcess:
             self._poll.register(descriptor, select.POLLIN)
         self._buffer = bytearray()
         self._last_words = bytearray()
-        self._decoder = msgspec.msgpack.Decoder(Ended)
+        self._decoder = msgspec.msgpack.Decoder(described(Ended))
 
     @property
     def pid(self) -> int:

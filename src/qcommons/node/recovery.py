@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from qcommons.base.errors import Corrupt
+from qcommons.base.typed import described
 from qcommons.jobs.hire_rows import read_row
 from qcommons.jobs.machine import ENDS
 from qcommons.jobs.outcomes import Outcome
@@ -104,6 +105,6 @@ def decoded(key: str, value: bytes | None, kind: Any) -> Any:
     if value is None:
         raise Corrupt("this record is missing in the node's database; restore a copy of the file", where=key)
     try:
-        return msgspec.msgpack.decode(value, type=kind)
+        return msgspec.msgpack.decode(value, type=described(kind))
     except msgspec.MsgspecError as error:
         raise Corrupt(f"this record of the node's database is not what it should be: {error}", where=key) from error

@@ -18,6 +18,7 @@ import msgspec
 
 from qcommons.base.effects import Effect, Note, Run, Send, Stop, Store, WakeAt, Woken
 from qcommons.base.errors import Corrupt, Unavailable
+from qcommons.base.typed import described
 from qcommons.base.units import ns_to_s
 from qcommons.jobs.machine import ItemsEnded, PieceEnded
 from qcommons.jobs.outcomes import Cancelled, EngineFault, NotStarted, Outcome
@@ -229,7 +230,7 @@ class Shell:
 
     def _tell(self, events: list[bytes]) -> None:
         for event in events:
-            self._on_event(msgspec.msgpack.decode(event, type=NodeEvent))
+            self._on_event(msgspec.msgpack.decode(event, type=described(NodeEvent)))
 
     def _send(self, send: Send) -> None:
         if send.to == SHELL:

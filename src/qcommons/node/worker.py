@@ -23,6 +23,7 @@ import msgspec
 
 from qcommons.base.clock import elapsed_s
 from qcommons.base.errors import QCommonsError
+from qcommons.base.typed import described
 from qcommons.circuits.program import Caps, Program, bind
 from qcommons.circuits.wire import decode
 from qcommons.engines.again import Again
@@ -78,7 +79,7 @@ def serve(execute: Execute, repeat: Repeat = lambda request, clock_ns: None) -> 
     once more as `execute` would, where it can."""
     inbox, outbox = _claim_pipes()
     _die_with_parent()
-    decoder = msgspec.msgpack.Decoder(Call)
+    decoder = msgspec.msgpack.Decoder(described(Call))
     saying = Saying(outbox)
     constants: Constants = {}
     while (body := _read_frame(inbox)) is not None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from qcommons.base.typed import described
 from qcommons.mesh.events import Came, Dial, DialFailed, Linked, RelayIn, RelayOut, Unlinked
 from qcommons.mesh.messages import ROWS, Message
 from qcommons.mesh.records import PeerId
@@ -121,7 +122,7 @@ class Circuits:
     def _piece(self, inner: Inner, what: int, body: bytes, at_ns: int) -> None:
         if what == MESSAGE and inner.up:
             id, number = FRAME.unpack_from(body)
-            message = msgspec.msgpack.decode(memoryview(body)[FRAME.size :], type=KINDS[number])
+            message = msgspec.msgpack.decode(memoryview(body)[FRAME.size :], type=described(KINDS[number]))
             self._world.post(at_ns, inner.life, Came(inner.conn, id, message, len(body)))
         elif what == HELLO and not inner.dialled and not inner.peer:
             inner.peer = body[:PUBLIC_KEY_BYTES]

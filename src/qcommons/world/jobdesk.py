@@ -21,6 +21,7 @@ import msgspec
 
 from qcommons.base.effects import Effect, Store
 from qcommons.base.ids import job_id
+from qcommons.base.typed import described
 from qcommons.base.units import NS_PER_S
 from qcommons.circuits.wire import encode
 from qcommons.engines.execute import Execution
@@ -134,10 +135,10 @@ class Desk:
             what, _, name = key.removeprefix(KEY).partition("/")
             if what == "hired":
                 lease = bytes.fromhex(name)
-                self._hired[lease] = hired = msgspec.msgpack.decode(raw, type=_Hired)
+                self._hired[lease] = hired = msgspec.msgpack.decode(raw, type=described(_Hired))
                 did = self._kept.get(f"{KEY}did/{name}")
                 if did is not None:
-                    self._did[lease] = msgspec.msgpack.decode(did, type=_Did)
+                    self._did[lease] = msgspec.msgpack.decode(did, type=described(_Did))
                     effects.append(After(0, self._ended(lease)))
                 elif self.trade.takes:
                     effects.append(After(max(0, hired.done_ns - now_ns), HiredDone(lease)))
@@ -150,10 +151,10 @@ class Desk:
         return [(key.removeprefix(head), raw) for key, raw in sorted(self._kept.items()) if key.startswith(head)]
 
     def _revived(self, name: str, raw: bytes) -> JobMachine:
-        kept = msgspec.msgpack.decode(raw, type=_Kept)
+        kept = msgspec.msgpack.decode(raw, type=described(_Kept))
         job = job_number(self._seed, Submit(kept.number, kept.runs, kept.assurance))
         outcomes = {
-            int(run): msgspec.msgpack.decode(value, type=Outcome)
+            int(run): msgspec.msgpack.decode(value, type=described(Outcome))
             for run, value in self._rows(f"run/{name}")
         }  # fmt: skip
         machine = JobMachine(job, kept.since_ns, [Phase("accepted", "kept", kept.since_ns)], outcomes)

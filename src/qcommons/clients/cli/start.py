@@ -20,6 +20,7 @@ import msgspec
 
 from qcommons.base.clock import deadline_ns, left_s
 from qcommons.base.errors import Corrupt, PeerError, QCommonsError, Unavailable, UsageError
+from qcommons.base.typed import described
 
 __all__ = ["START_S", "start"]
 
@@ -90,7 +91,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _ready(line: bytes, process: subprocess.Popen[bytes]) -> dict[str, Any]:
     try:
-        said = msgspec.json.decode(line, type=dict[str, Any])
+        said = msgspec.json.decode(line, type=described(dict[str, Any]))
     except msgspec.DecodeError:
         code = process.wait()
         how = f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 import msgspec
 
 from qcommons.base.errors import QCommonsError, Unavailable, UsageError
+from qcommons.base.typed import described
 from qcommons.clients.cli.asking import say
 from qcommons.clients.cli.options import JSON, Option, whole
 from qcommons.clients.cli.progress import patiently
@@ -171,7 +172,7 @@ def _foreground(args: argparse.Namespace, options: dict[str, Any], passphrase: b
     from qcommons.node.home import Home
 
     screen = Screen()
-    daemon = Daemon(msgspec.convert(options, Options), Home(), passphrase, cast(TextIO, screen))
+    daemon = Daemon(msgspec.convert(options, described(Options)), Home(), passphrase, cast(TextIO, screen))
 
     def drain() -> None:
         running = len(daemon.shell.core.desk.running)

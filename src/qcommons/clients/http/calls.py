@@ -13,6 +13,7 @@ from urllib import parse
 import msgspec
 
 from qcommons.base.errors import Corrupt, PeerError, QCommonsError, Unavailable, UsageError
+from qcommons.base.typed import described
 from qcommons.engines.registry import EngineRow
 from qcommons.jobs.results import Result, Results
 from qcommons.node.api.quote_records import Quote
@@ -99,7 +100,7 @@ class Call(Generic[T]):
 def raise_failure(status: int, body: bytes) -> NoReturn:
     """The error of an answer that is not 2xx."""
     try:
-        info = msgspec.json.decode(body, type=Failure).error
+        info = msgspec.json.decode(body, type=described(Failure)).error
     except msgspec.DecodeError:
         raise Unavailable(f"what answers is no node: HTTP status {status} without a reason") from None
     kind = NotEnded if status == 409 else ERRORS.get(info.who, Corrupt)
@@ -112,7 +113,7 @@ def raise_failure(status: int, body: bytes) -> NoReturn:
 
 def reading(kind: type[T]) -> Callable[[bytes], T]:
     """A reader of JSON bodies."""
-    decoder = msgspec.json.Decoder(kind)
+    decoder = msgspec.json.Decoder(described(kind))
     return decoder.decode
 
 
@@ -128,7 +129,7 @@ class _Hello(Call[None]):
 
 
 def _greeted(body: bytes) -> None:
-    msgspec.json.decode(body, type=Health)
+    msgspec.json.decode(body, type=described(Health))
 
 
 def nothing(_: bytes) -> None:
@@ -149,7 +150,7 @@ def results_of(answered: AnsweredRuns) -> Result | Results:
 READ_ACCEPTED = reading(Accepted)
 READ_JOB = reading(JobView)
 READ_STATUS = reading(Status)
-READ_RUNS = msgspec.msgpack.Decoder(AnsweredRuns).decode
+READ_RUNS = msgspec.msgpack.Decoder(described(AnsweredRuns)).decode
 
 
 # jobs

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from qcommons.base.errors import Corrupt, Unavailable
+from qcommons.base.typed import described
 from qcommons.clients.http.calls import ERRORS
 from qcommons.node.api.records import EventView, Failure
 
@@ -47,9 +48,9 @@ class EventReader:
             return None
         try:
             if kind == "failure":
-                info = msgspec.json.decode(data, type=Failure).error
+                info = msgspec.json.decode(data, type=described(Failure)).error
                 raise ERRORS.get(info.who, Corrupt)(info.what, where=info.where, limit=info.limit)
-            event = msgspec.json.decode(data, type=EventView)
+            event = msgspec.json.decode(data, type=described(EventView))
         except msgspec.DecodeError as error:
             raise Unavailable(f"what answers is no node of this version: {error}", where="/v1/events") from None
         return event

@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from qcommons.base.errors import UsageError
+from qcommons.base.typed import described
 from qcommons.jobs.outcomes import ErrorInfo
 from qcommons.node.api.door import Door
 from qcommons.node.api.problem import HttpFailure
@@ -55,7 +56,7 @@ class Call:
         if len(given) < len(pairs):
             raise UsageError("a parameter is given twice; once is allowed", where="query")
         try:
-            return msgspec.convert(given, kind, strict=False)
+            return msgspec.convert(given, described(kind), strict=False)
         except msgspec.ValidationError as error:
             what, where = _what_and_where(error, "query")
             raise UsageError(what, where=where.replace("$", "query")) from None
@@ -121,7 +122,7 @@ def json_answer(value: Any, status: int = 200) -> Response:
 def _decode(raw: bytes, kind: type[T]) -> T:
     check_values(raw)
     try:
-        return msgspec.json.decode(raw, type=kind)
+        return msgspec.json.decode(raw, type=described(kind))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:  # the first includes ValidationError
         what, where = _what_and_where(error, "body")
         raise UsageError(what, where=where) from None

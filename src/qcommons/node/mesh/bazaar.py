@@ -26,6 +26,7 @@ import msgspec
 from qcommons.base.canonical import decode_record, encode_record
 from qcommons.base.effects import Effect, Send, Store, note
 from qcommons.base.errors import PeerError, UsageError
+from qcommons.base.typed import described
 from qcommons.base.units import NS_PER_S, PPM
 from qcommons.jobs.asks import (
     ASK_FILE_BYTES_MAX,
@@ -143,7 +144,7 @@ class Bazaar:
 
     def _load(self, key: str, value: bytes) -> list[Effect]:
         try:
-            row = msgspec.msgpack.decode(value, type=_Kept)
+            row = msgspec.msgpack.decode(value, type=described(_Kept))
             signed = read_ask(row.raw) if row.raw else None
             resource = row.wish.resource if row.wish else None if signed is None else signed.resource
             if resource is None or key != OWN_KEY + resource:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 
 import msgspec
 
+from qcommons.base.typed import described
 from qcommons.mesh.invite import Invite
 from qcommons.mesh.records import PeerId
 from qcommons.node.store import Store
@@ -45,7 +46,7 @@ class Invitations:
         if raw is None:
             return
         try:
-            kept = msgspec.msgpack.decode(raw, type=list[KeptInvite])
+            kept = msgspec.msgpack.decode(raw, type=described(list[KeptInvite]))
         except msgspec.MsgspecError as error:  # joining again makes it anew
             self._on_log("mesh_row_damaged", key=KEY, why=str(error))
             return
