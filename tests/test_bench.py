@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-REFERENCES = {"wire": "qiskit_qasm3_import", "cut": "qiskit_addon_cutting"}
+REFERENCES = {"wire": "qiskit_qasm3_import", "cut": "qiskit_addon_cutting", "spread": "ray"}
 NAMES = sorted(path.stem.removeprefix("bench_") for path in (ROOT / "bench").glob("bench_*.py"))
 
 
